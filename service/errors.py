@@ -1,0 +1,103 @@
+"""What the service raises, in one tree; http_api and grpc_api map it to their codes in one table each.
+
+    ServiceError                 code, detail, pointer
+    ├── InvalidRequest           400 / 422: the request itself is at fault
+    ├── NotFound                 no such sketch of this tenant
+    ├── Conflict                 spec differs, operand sealed, fingerprints differ
+    ├── TooLarge                 a body over its limit
+    ├── UnsupportedMedia         a content type this route does not read
+    ├── QuotaExceeded            a standing quota of the tenant
+    └── Unavailable              try again later; retry_after seconds
+        ├── StoreUnavailable     the store does not answer, or answers nonsense
+        ├── BacklogFull          the sketch's log is at its hard limit
+        └── Overloaded           the pool's queue is full
+
+`code` is stable and machine-readable; `pointer` is the JSON pointer of the
+field at fault, or "".
+"""
+
+from __future__ import annotations
+
+
+class ServiceError(Exception):
+    """Base of what the service raises on purpose."""
+
+    default_code = "internal"
+
+    def __init__(self, detail: str, *, code: str | None = None, pointer: str = "") -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.code = code if code is not None else self.default_code
+        self.pointer = pointer
+
+
+class InvalidRequest(ServiceError):
+    """The request is understood and wrong. `malformed` is for what could not even be read (400)."""
+
+    default_code = "invalid"
+
+    def __init__(
+        self, detail: str, *, code: str | None = None, pointer: str = "", malformed: bool = False
+    ) -> None:
+        super().__init__(detail, code=code, pointer=pointer)
+        self.malformed = malformed
+
+
+class NotFound(ServiceError):
+    """No such sketch of this tenant."""
+
+    default_code = "sketch_not_found"
+
+
+class Conflict(ServiceError):
+    """The sketch's state forbids it: another spec, a sealed operand, fingerprints that differ."""
+
+    default_code = "conflict"
+
+
+class TooLarge(ServiceError):
+    """The body is over its limit."""
+
+    default_code = "body_too_large"
+
+
+class UnsupportedMedia(ServiceError):
+    """The content type is not one this route reads."""
+
+    default_code = "unsupported_media_type"
+
+
+class QuotaExceeded(ServiceError):
+    """A standing quota of the tenant is used up."""
+
+    default_code = "quota_exceeded"
+
+
+class Unavailable(ServiceError):
+    """Cannot be served now; the same request may succeed after `retry_after` seconds."""
+
+    default_code = "unavailable"
+
+    def __init__(
+        self, detail: str, *, code: str | None = None, pointer: str = "", retry_after: float = 1.0
+    ) -> None:
+        super().__init__(detail, code=code, pointer=pointer)
+        self.retry_after = retry_after
+
+
+class StoreUnavailable(Unavailable):
+    """The store cannot be reached or fails; an update may or may not have been applied, whole."""
+
+    default_code = "store_unavailable"
+
+
+class BacklogFull(Unavailable):
+    """The sketch's log is at its hard limit until compaction catches up."""
+
+    default_code = "backlog_full"
+
+
+class Overloaded(Unavailable):
+    """The pool that folds and decodes has a full queue."""
+
+    default_code = "overloaded"

@@ -1,0 +1,296 @@
+"""What the use cases need from outside: a store of logs and checkpoints, and a clock.
+
+A sketch is a *log of batches* and a *checkpoint*: the state bytes with every
+entry up to some position folded in. Writing appends one entry; reading folds
+the tail into a cached state. The store never looks inside payloads or states.
+
+Positions count from 1 within one incarnation; position 0 is the empty log.
+`digest` chains over the ids of the entries: digest 0 is "0" * 40, and the
+digest at position k is sha1_hex(digest(k-1) + entry_id(k)) over the ASCII
+text. A cache that holds (incarnation, position, digest) can therefore tell a
+log that merely grew from one that lost its end in a failover and grew anew.
+
+Every method may raise StoreUnavailable. `now` always comes from the Clock the
+store was built with; a sketch whose expires_at has passed does not exist.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Protocol
+
+#: The digest of an empty log.
+EMPTY_DIGEST = "0" * 40
+
+
+def chain(digest: str, entry_id: str) -> str:
+    """The digest after one more entry."""
+    return hashlib.sha1((digest + entry_id).encode("ascii")).hexdigest()
+
+
+class Clock(Protocol):
+    """Wall-clock time in seconds since the epoch."""
+
+    def now(self) -> float: ...
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class SketchKey:
+    """The name of a sketch within its tenant."""
+
+    tenant: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What a store knows of a sketch besides its log and checkpoint.
+
+    incarnation: differs each time a name is created. spec: Spec.to_bytes().
+    request: canonical bytes of the spec as the caller sent it. state_bytes:
+    memory of the folded state, known at creation. position, digest: of the
+    log's last entry. updates, underflowed: sums over all entries ever appended.
+    log_bytes, backlog: payload and attachment bytes, and coordinates, of the
+    entries not yet folded into the checkpoint. exact: False once any writer of
+    a checkpoint reported that exactness could no longer be proven.
+    """
+
+    key: SketchKey
+    incarnation: str
+    spec: bytes
+    request: bytes
+    created_at: float
+    ttl_seconds: float | None
+    expires_at: float | None
+    state_bytes: int
+    sealed: frozenset[str] = frozenset()
+    position: int = 0
+    digest: str = EMPTY_DIGEST
+    updates: int = 0
+    underflowed: int = 0
+    log_bytes: int = 0
+    backlog: int = 0
+    exact: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One logged change. id: 32 hex characters, unique. operands: those it changes.
+
+    payload: opaque. attachment: opaque and possibly large (a state to add), or None.
+    updates, coordinates, underflowed: what it adds to the counters (coordinates
+    also weighs the backlog).
+    """
+
+    id: str
+    operands: frozenset[str]
+    payload: bytes
+    updates: int = 0
+    coordinates: int = 0
+    underflowed: int = 0
+    attachment: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Idempotency:
+    """A caller's key for one change of one sketch, and a digest of what was asked under it."""
+
+    key: str
+    body_digest: bytes
+    retention_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """The answer to an append, the first one's where it is a replay.
+
+    position: the entry's. updates: the entry's. log_bytes, backlog: as in
+    Record, now. replayed: whether the idempotency key had been used before.
+    """
+
+    position: int
+    updates: int
+    log_bytes: int
+    backlog: int
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEntry:
+    """An entry as read back."""
+
+    position: int
+    id: str
+    payload: bytes
+    attachment: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """State bytes with every entry up to `position` folded in. Position 0 with b"" before the first one."""
+
+    position: int
+    digest: str
+    state: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """What a cache needs to catch up.
+
+    checkpoint: None when the entries continue the caller's position; otherwise
+    start over from it. entries: consecutive, the first at position + 1 of
+    whichever applies; at most the asked bytes, at least one where there is any.
+    head: the log's last position at the time of reading (entries may end before it).
+    """
+
+    checkpoint: Checkpoint | None
+    entries: list[StoredEntry]
+    head: int
+
+
+@dataclass(frozen=True, slots=True)
+class SketchUsage:
+    """Bytes of one sketch: its folded state, and its log since the checkpoint."""
+
+    key: SketchKey
+    state_bytes: int
+    log_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What the metrics show. sketches: count by tenant. largest: the biggest ones by total bytes.
+
+    other: by tenant, (state bytes, log bytes) summed over the sketches not in `largest`.
+    backlog: coordinates not yet compacted, over everything. idempotency_keys: how many are remembered.
+    """
+
+    sketches: dict[str, int] = field(default_factory=dict)
+    largest: list[SketchUsage] = field(default_factory=list)
+    other: dict[str, tuple[int, int]] = field(default_factory=dict)
+    backlog: int = 0
+    idempotency_keys: int = 0
+
+
+class Store(Protocol):
+    """Durable logs and checkpoints. Every method is atomic; each write is durable when it returns."""
+
+    async def start(self) -> None:
+        """Open, and migrate or refuse a stored format. Raises StoreUnavailable."""
+        ...
+
+    async def close(self) -> None: ...
+
+    async def ping(self) -> None:
+        """Return when the store can read and write; raises StoreUnavailable."""
+        ...
+
+    async def create(self, record: Record) -> tuple[Record, bool]:
+        """Store a new sketch unless its name exists. Returns (the stored record, whether it is new)."""
+        ...
+
+    async def get(self, key: SketchKey) -> Record | None: ...
+
+    async def list(
+        self, tenant: str, *, prefix: str, limit: int, after: str | None
+    ) -> list[Record]:
+        """Up to `limit` records with names that start with prefix and sort after `after`, by name
+        (byte order)."""
+        ...
+
+    async def delete(self, key: SketchKey) -> bool:
+        """Forget the sketch, its log, checkpoint and idempotency keys. Returns whether it existed."""
+        ...
+
+    async def set_ttl(self, key: SketchKey, ttl_seconds: float | None) -> Record | None:
+        """Expiry becomes now + ttl_seconds (never, for None), and again after each later append."""
+        ...
+
+    async def seal(
+        self,
+        key: SketchKey,
+        incarnation: str,
+        operand: str,
+        idempotency: Idempotency | None,
+    ) -> Record:
+        """No later entry may change the operand; sealing twice is sealing once.
+
+        Raises NotFound (also for another incarnation), and InvalidRequest (code
+        idempotency_key_reused) when the key was used with another body digest.
+        Does not change position or digest.
+        """
+        ...
+
+    async def append(
+        self,
+        key: SketchKey,
+        incarnation: str,
+        entry: Entry,
+        idempotency: Idempotency | None,
+        *,
+        max_log_bytes: int,
+    ) -> Appended:
+        """Add one entry at the end of the log, once.
+
+        In this order: NotFound unless the sketch exists with that incarnation;
+        the first answer, replayed, when the idempotency key was used with the
+        same body digest, InvalidRequest (code idempotency_key_reused) when with
+        another; Conflict (code operand_sealed) when one of the entry's operands
+        is sealed; BacklogFull when log_bytes has reached max_log_bytes. On
+        success log_bytes, backlog, updates, underflowed, position, digest and
+        the expiry advance together.
+        """
+        ...
+
+    async def read(
+        self,
+        key: SketchKey,
+        incarnation: str,
+        position: int,
+        digest: str,
+        *,
+        max_bytes: int,
+    ) -> Tail:
+        """Entries after (position, digest), or the checkpoint and the entries after that.
+
+        The checkpoint comes when the entry after `position` has been trimmed,
+        when position lies beyond the head, or when the digest there differs.
+        Raises NotFound (also for another incarnation).
+        """
+        ...
+
+    async def compact(
+        self,
+        key: SketchKey,
+        incarnation: str,
+        replaces: int,
+        checkpoint: Checkpoint,
+        *,
+        exact: bool,
+    ) -> bool:
+        """Make `checkpoint` current and trim the entries it covers.
+
+        Only if the current checkpoint's position is `replaces`, the new one's
+        is larger, and the digest at its position agrees with the log; returns
+        False, changing nothing, otherwise or if the sketch is gone. log_bytes and
+        backlog shrink by the trimmed entries.
+        """
+        ...
+
+    async def acquire_lease(
+        self, key: SketchKey, incarnation: str, holder: str, seconds: float
+    ) -> bool:
+        """Whether `holder` alone may compact for that long. A courtesy: correctness never rests on it."""
+        ...
+
+    async def release_lease(self, key: SketchKey, incarnation: str, holder: str) -> None: ...
+
+    async def sweep(self, limit: int) -> int:
+        """Remove up to `limit` expired sketches and idempotency keys; returns how many went."""
+        ...
+
+    async def usage(self, largest: int) -> Usage:
+        """Totals for the metrics, with the `largest` biggest sketches named."""
+        ...

@@ -1,0 +1,68 @@
+"""One interface over all kinds and methods, and the one place that chooses a class for a spec."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from sketch_core.batch import Batch
+from sketch_core.hashing import I64, U64
+from sketch_core.results import Estimates, Norm, Sample
+from sketch_core.spec import Spec
+
+F64 = npt.NDArray[np.float64]
+
+
+class Sketch(Protocol):
+    """A sketch, or the exact operands, of one spec. Not safe for concurrent changes; queries change nothing.
+
+    Queries of a matrix whose x is neither fixed nor streamed need `queries`,
+    float64 (q, d); all others refuse it (InvalidQuery).
+    """
+
+    @property
+    def spec(self) -> Spec: ...
+
+    @property
+    def exact(self) -> bool:
+        """Whether every cell is proven to hold the true integer (nothing can have wrapped)."""
+        ...
+
+    def apply(self, batches: Sequence[Batch]) -> None:
+        """Add increments. Batches come from `quantise` with this spec (or from `decode`)."""
+        ...
+
+    def copy(self) -> Self: ...
+
+    def merge(self, other: Self, operands: Collection[str] | None = None) -> None:
+        """Add another sketch's operands (default: the kind's first). Raises IncompatibleSketches."""
+        ...
+
+    def arrays(self) -> dict[str, dict[str, I64]]:
+        """The state: for each operand its int64 arrays by name, in canonical order. Not copies."""
+        ...
+
+    def sample(
+        self, count: int, *, replacement: bool = False, draw: int = 0, queries: F64 | None = None
+    ) -> list[Sample]:
+        """Draw `count` coordinates, one Sample a query (one in all without queries).
+
+        Raises DrawsExhausted when draw is not below the repetitions, InvalidQuery.
+        """
+        ...
+
+    def estimate(self, index: U64, *, queries: F64 | None = None) -> list[Estimates]:
+        """Point estimates of y at index, uint64 (b,), one a query."""
+        ...
+
+    def norm(self, power: float | None = None, *, queries: F64 | None = None) -> list[Norm]:
+        """Estimates of ‖y‖_power (default: the spec's distribution), one a query."""
+        ...
+
+
+def new_sketch(spec: Spec) -> Sketch:
+    """An empty sketch (or empty exact operands) for a spec."""
+    raise NotImplementedError
