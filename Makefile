@@ -1,0 +1,84 @@
+# Everything here works from a fresh clone or an unpacked tarball with python3 and make.
+# PYTHON chooses the interpreter (3.11 or newer) that .venv is made of.
+
+PYTHON ?= python3
+VENV ?= .venv
+HOST ?= 127.0.0.1
+PORT ?= 8080
+STORE ?= sqlite:///sketchd.db
+UV_VERSION := 0.13.9
+
+IN_VENV := $(VENV)/bin/python
+INSTALL := $(IN_VENV) -m pip install --quiet --disable-pip-version-check
+PACKAGES := service sketch_core tests $(if $(wildcard benchmarks/*.py),benchmarks)
+COMPILE := build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 \
+	--fork-strategy fewest --generate-hashes --only-binary :all: \
+	--no-emit-index-url --no-header --no-annotate $(UPGRADE)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help run demo test test-long lint mutants calibrate bench lock clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
+
+run: $(VENV)/.installed-run ## install what is needed and start the service on 127.0.0.1:8080
+	@echo
+	@echo "sketchd on http://$(HOST):$(PORT), data in $(STORE); Ctrl-C stops it. Open"
+	@echo "  http://$(HOST):$(PORT)/docs         every request, to try out"
+	@echo "  http://$(HOST):$(PORT)/metrics      what Prometheus reads"
+	@echo "and, in another terminal, make a sketch, change it and draw from it:"
+	@echo "  curl -X PUT  http://$(HOST):$(PORT)/v1/sketches/first --json '{\"kind\": \"vector\", \"shape\": {\"n\": 1000000}}'"
+	@echo "  curl http://$(HOST):$(PORT)/v1/sketches/first/updates --json '{\"index\": [5, 9], \"delta\": [1.5, -2]}'"
+	@echo "  curl http://$(HOST):$(PORT)/v1/sketches/first/samples --json '{\"count\": 1}'"
+	@echo
+	@exec $(IN_VENV) -m service serve --host $(HOST) --port $(PORT) --store $(STORE)
+
+demo: $(VENV)/.installed-demo ## sample from real attention keys, compare with the exact law, plot
+	$(IN_VENV) -m service demo --output demo-output
+
+test: lint ## install what the tests need; lint, type-check and run every test
+	$(IN_VENV) -m pytest
+
+lint: $(VENV)/.installed-dev ## ruff and mypy alone
+	$(IN_VENV) -m ruff check .
+	$(IN_VENV) -m ruff format --check .
+	$(IN_VENV) -m mypy $(PACKAGES)
+
+test-long: $(VENV)/.installed-dev ## the full statistical grid as well; minutes to an hour
+	$(IN_VENV) -m pytest -m "long or not long"
+
+mutants: $(VENV)/.installed-dev ## break the algorithms on purpose; each break must fail its test
+	$(IN_VENV) -m tests.mutants
+
+calibrate: $(VENV)/.installed-dev ## measure again what the default sizes rest on
+	$(IN_VENV) -m benchmarks.calibrate
+
+bench: $(VENV)/.installed-dev ## the benchmarks; each prints its seed, versions and caveats
+	$(IN_VENV) -m service bench
+
+lock: build/lock/bin/uv ## resolve requirements/*.txt again (UPGRADE=--upgrade for newer versions)
+	$(COMPILE) --extra dev -o requirements/dev.txt pyproject.toml requirements/build.in
+	$(COMPILE) -c requirements/dev.txt --extra demo -o requirements/demo.txt pyproject.toml requirements/build.in
+	$(COMPILE) -c requirements/dev.txt -o requirements/run.txt pyproject.toml requirements/build.in
+
+clean: ## remove what these targets made, but no data
+	rm -rf $(VENV) build dist *.egg-info demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A dangling interpreter (python upgraded or moved away) counts as missing and is made anew.
+$(IN_VENV):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "sketchd needs Python 3.11 or newer; name one: make PYTHON=python3.12 ..." >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+
+# One stamp for each lock. Wheels only, every one checked against its hash; the
+# build backend comes from the lock too, so nothing is fetched unpinned.
+$(VENV)/.installed-%: requirements/%.txt pyproject.toml | $(IN_VENV)
+	$(INSTALL) --only-binary :all: --require-hashes -r $<
+	$(INSTALL) --no-deps --no-build-isolation --no-index --editable .
+	@touch $@
+
+build/lock/bin/uv:
+	$(PYTHON) -m venv --clear build/lock
+	build/lock/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)

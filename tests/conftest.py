@@ -1,0 +1,47 @@
+"""One seed for every random test: printed in the header, chosen with --seed."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+
+import numpy as np
+import pytest
+
+DEFAULT_SEED = 20251003
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add --seed."""
+    parser.addoption(
+        "--seed",
+        default=str(DEFAULT_SEED),
+        help="seed of the random tests: a number, or `random` for a fresh one",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Settle the seed once, so that the header can name it."""
+    text = str(config.getoption("--seed"))
+    config.stash[_SEED] = secrets.randbits(32) if text == "random" else int(text)
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Say how to repeat this run."""
+    return f"seed: {config.stash[_SEED]} (repeat with --seed {config.stash[_SEED]})"
+
+
+@pytest.fixture
+def seed(request: pytest.FixtureRequest) -> int:
+    """A 63-bit seed of this test's own, derived from --seed and the test's name."""
+    text = f"{request.config.stash[_SEED]}/{request.node.nodeid}"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
+
+
+@pytest.fixture
+def rng(seed: int) -> np.random.Generator:
+    """A generator of this test's own, derived from --seed and the test's name."""
+    return np.random.default_rng(seed)
+
+
+_SEED = pytest.StashKey[int]()
