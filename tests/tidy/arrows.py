@@ -1,0 +1,165 @@
+"""Which module may import which, as data, and the walk that checks it.
+
+A rule names modules by pattern and lists what they may import. The first rule
+whose pattern matches a module decides. Names from this project are matched
+as dotted patterns, everything else by its top-level package; the standard
+library is free except where `stdlib` lists the modules allowed.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Final
+
+PACKAGES: Final = ("service", "sketch_core")
+
+#: The standard library without input, output, clocks, environment or logging.
+#: `secrets` draws the seed of a sketch that was given none.
+PURE_STDLIB: Final = frozenset(
+    {
+        "__future__", "abc", "bisect", "collections", "copy", "dataclasses", "enum", "fractions",
+        "functools", "hashlib", "heapq", "itertools", "json", "math", "numbers", "operator", "re",
+        "secrets", "struct", "types", "typing", "zlib",
+    }
+)  # fmt: skip
+
+#: Builtins that reach outside.
+IMPURE_BUILTINS: Final = frozenset({"open", "print", "input", "exec", "eval", "breakpoint"})
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """modules: patterns. project, libraries: what they may import. stdlib: None for all of it."""
+
+    modules: tuple[str, ...]
+    project: tuple[str, ...] = ()
+    libraries: tuple[str, ...] = ()
+    stdlib: frozenset[str] | None = None
+    builtins: bool = True
+
+
+CORE: Final = ("sketch_core", "sketch_core.*")
+DOMAIN: Final = (
+    *CORE, "service.errors", "service.ports", "service.sketches", "service.sketch_*",
+    "service.materializer", "service.access", "service.limits",
+)  # fmt: skip
+
+RULES: Final = (
+    Rule(CORE, CORE, ("numpy",), PURE_STDLIB, builtins=False),
+    Rule(("service.errors",), stdlib=PURE_STDLIB),
+    Rule(("service.ports",), (*CORE, "service.errors"), stdlib=PURE_STDLIB),
+    Rule(("service.clock",), ("service.ports",)),
+    # Stores never look inside a payload: no core, no use case, only their own library.
+    Rule(("service.store_redis*",), ("service.ports", "service.errors", "service.store_redis*"),
+         ("redis", "coredis")),
+    Rule(("service.store_*",), ("service.ports", "service.errors", "service.store_sqlite*")),
+    # Told, not asking.
+    Rule(("service.metrics",), (), ("prometheus_client",)),
+    Rule(("service.settings",), ("service.errors",), ()),
+    # Use cases: no transport, no framework, no store.
+    Rule(("service.sketches", "service.sketch_*", "service.materializer", "service.access",
+          "service.limits"),
+         (*DOMAIN, "service.metrics", "service.settings"), ("numpy",)),
+    # Transports know the use cases and the wire, and no store.
+    Rule(("service.http_*", "service.wire*", "service.middleware", "service.health",
+          "service.grpc_*"),
+         (*DOMAIN, "service.http_*", "service.wire*", "service.middleware", "service.health",
+          "service.grpc_*", "service.protos*", "service.metrics", "service.settings"),
+         ("fastapi", "grpc", "google", "numpy", "prometheus_client", "pydantic", "safetensors",
+          "starlette", "swagger_ui_bundle")),
+    # Speak to a running service and see nothing of its inside.
+    Rule(("service.demo*", "service.client*", "service.bench*"),
+         ("service.demo*", "service.client*", "service.bench*"),
+         ("httpx", "matplotlib", "numpy", "safetensors", "tqdm")),
+    # The composition root and what starts it see everything.
+    Rule(("service.app", "service.cli*", "service.__main__", "service"), ("*",), ("*",)),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """One imported name, and where."""
+
+    path: Path
+    line: int
+    importer: str
+    imported: str
+
+
+def modules(root: Path) -> Iterator[tuple[str, Path]]:
+    """(dotted name, file) of every module of the project under root."""
+    for package in PACKAGES:
+        for path in sorted((root / package).rglob("*.py")):
+            parts = path.relative_to(root).with_suffix("").parts
+            if "protos" not in parts:  # generated
+                yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
+
+
+def imports(root: Path, name: str, path: Path) -> Iterator[Import]:
+    """Every import of a module, those inside functions and type-checking blocks included."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield Import(path, node.lineno, name, alias.name)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:  # relative
+                package = name.split(".")[: -node.level]
+                base = ".".join([*package, base] if base else package)
+            for alias in node.names:
+                inner = f"{base}.{alias.name}"
+                yield Import(path, node.lineno, name, inner if _is_module(root, inner) else base)
+
+
+def _is_module(root: Path, name: str) -> bool:
+    file = root.joinpath(*name.split("."))
+    return file.with_suffix(".py").is_file() or (file / "__init__.py").is_file()
+
+
+def rule_of(name: str) -> Rule | None:
+    """The first rule for a module."""
+    return next((rule for rule in RULES if _matches(name, rule.modules)), None)
+
+
+def _matches(name: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def allowed(rule: Rule, imported: str) -> bool:
+    """Whether a rule lets its modules import this."""
+    top = imported.partition(".")[0]
+    if top in PACKAGES:
+        return _matches(imported, rule.project)
+    if top in sys.stdlib_module_names:
+        return rule.stdlib is None or top in rule.stdlib
+    return _matches(top, rule.libraries)
+
+
+def violations(root: Path) -> list[str]:
+    """What the project's imports do that the table does not allow, one line each."""
+    found = []
+    for name, path in modules(root):
+        where = path.relative_to(root)
+        rule = rule_of(name)
+        if rule is None:
+            found.append(f"{where}: no rule in tests/tidy/arrows.py says what {name} may import")
+            continue
+        found += [
+            f"{where}:{item.line}: {name} may not import {item.imported}"
+            for item in imports(root, name, path)
+            if not allowed(rule, item.imported)
+        ]
+        if not rule.builtins:
+            found += [
+                f"{where}:{node.lineno}: {name} may not call {node.func.id}()"
+                for node in ast.walk(ast.parse(path.read_text("utf-8")))
+                if isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Name)
+                and node.func.id in IMPURE_BUILTINS
+            ]
+    return found

@@ -1,0 +1,74 @@
+"""The locks cover what pyproject.toml asks for, by hash, from no index in particular."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from tests.tidy.tree import ROOT
+
+LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+EXTRAS = {"run": [], "demo": ["demo"], "dev": ["demo", "dev"]}
+
+
+def pins(path: Path) -> dict[str, list[tuple[Requirement, int]]]:
+    """By package: its pins (one for each marker) and how many hashes each has."""
+    found: dict[str, list[tuple[Requirement, int]]] = {}
+    for block in path.read_text("utf-8").replace("\\\n", " ").splitlines():
+        if block.strip() and not block.startswith(("#", " ")):
+            text, _, hashes = block.partition("--hash=")
+            pin = Requirement(text.strip())
+            count = len(re.findall(r"sha256:[0-9a-f]{64}", hashes))
+            found.setdefault(canonicalize_name(pin.name), []).append((pin, count))
+    return found
+
+
+@pytest.mark.parametrize("path", LOCKS, ids=lambda path: path.stem)
+def test_every_pin_is_exact_and_hashed(path: Path) -> None:
+    for name, entries in pins(path).items():
+        for pin, hashes in entries:
+            assert [item.operator for item in pin.specifier] == ["=="], name
+            assert hashes > 0, name
+
+
+@pytest.mark.parametrize("path", LOCKS, ids=lambda path: path.stem)
+def test_a_lock_names_no_index(path: Path) -> None:
+    text = path.read_text("utf-8")
+    assert not re.search(r"://|--index|--extra-index|--find-links|--trusted", text)
+
+
+@pytest.mark.parametrize("path", LOCKS, ids=lambda path: path.stem)
+def test_a_lock_satisfies_what_the_project_asks_for(path: Path) -> None:
+    project = PROJECT["project"]
+    asked = project["dependencies"] + PROJECT["build-system"]["requires"]
+    for extra in EXTRAS[path.stem]:
+        asked += project["optional-dependencies"][extra]
+    locked = pins(path)
+    for text in asked:
+        wanted = Requirement(text)
+        if wanted.name == project["name"]:
+            continue
+        entries = locked.get(canonicalize_name(wanted.name), [])
+        assert entries, f"{wanted.name} is not locked: make lock"
+        for pin, _ in entries:
+            version = next(iter(pin.specifier)).version
+            assert wanted.specifier.contains(version, prereleases=True), f"{text}: make lock"
+
+
+def test_locks_agree_with_each_other() -> None:
+    everything = pins(ROOT / "requirements" / "dev.txt")
+    for path in LOCKS:
+        for name, entries in pins(path).items():
+            assert {str(pin) for pin, _ in entries} == {str(pin) for pin, _ in everything[name]}
+
+
+def test_ci_runs_make_test() -> None:
+    script = (ROOT / ".ci" / "run").read_text("utf-8")
+    assert "set -euo pipefail" in script
+    assert script.rstrip().endswith("make test")
