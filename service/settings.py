@@ -65,8 +65,13 @@ class Settings:
 
     host: str = _knob("127.0.0.1", "Address to listen on.")
     port: int = _knob(8080, "Port to listen on; 0 takes a free one.", "", 0, 65535)
+    grpc_port: int = _knob(
+        0, "Port for gRPC; 0, the only value served yet, turns it off.", "", 0, 65535
+    )
+    access_log: str = _knob("off", "Whether each request writes a log line.", words=("off", "on"))
     store: str = _knob(
-        "sqlite:///sketchd.db", "Store URL: sqlite:///relative.db, sqlite:////absolute.db, memory://."
+        "sqlite:///sketchd.db",
+        "Store URL: sqlite:///relative.db, sqlite:////absolute.db, memory://.",
     )
     log_level: str = _knob("info", "Least severe log line written.", words=_LOG_LEVELS)
     drain_seconds: float = _seconds(

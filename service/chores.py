@@ -1,0 +1,59 @@
+"""What the service does now and then beside requests: sweep what expired, refresh the gauges."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from service.errors import StoreUnavailable
+from service.metrics import Metrics
+from service.ports import Store
+from service.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+
+class Chores:
+    """Background tasks over a store. A failure is logged and the chore tried again next time."""
+
+    def __init__(self, store: Store, metrics: Metrics, settings: Settings) -> None:
+        self._store = store
+        self._metrics = metrics
+        self._settings = settings
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        self._tasks = [
+            asyncio.create_task(
+                self._repeat("sweep", self.sweep, self._settings.sweep_interval_seconds)
+            ),
+            asyncio.create_task(
+                self._repeat("usage", self.refresh, self._settings.usage_interval_seconds)
+            ),
+        ]
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def sweep(self) -> None:
+        """Remove what expired, in steps that leave the store to others in between."""
+        limit = self._settings.sweep_limit
+        while await self._store.sweep(limit) >= limit:
+            pass
+
+    async def refresh(self) -> None:
+        """Show the store's present usage in the metrics."""
+        self._metrics.show(await self._store.usage(self._settings.metrics_largest_sketches))
+
+    async def _repeat(self, name: str, chore: Callable[[], Awaitable[None]], pause: float) -> None:
+        while True:
+            try:
+                await chore()
+            except StoreUnavailable as failure:
+                _log.warning("%s put off: %s", name, failure.detail)
+            except Exception:  # noqa: BLE001 - a chore must not end with one failure
+                _log.exception("%s failed", name)
+            await asyncio.sleep(pause)

@@ -1,0 +1,97 @@
+"""The payload of a log entry: a tiny envelope that says which format and what kind of change.
+
+    offset  size  field
+    0       1     format, 1; it covers everything inside, the batch's own bytes included
+    1       1     type: "B" a batch, "S" a state to add
+    2       …     B: the bytes of sketch_core.batch.encode
+                  S: the operands to add, ASCII, separated by commas; the state
+                     itself (sketch_core.codec) is the entry's attachment
+
+A change of the envelope or of what it carries gets a new format number, and
+readers that know it are rolled out before the first writer. A reader that meets
+an unknown number says so and does not serve the sketch; others go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from service.errors import Unavailable
+from service.ports import StoredEntry
+from sketch_core import batch as batches
+from sketch_core.batch import Batch
+from sketch_core.codec import from_snapshot
+from sketch_core.errors import InvalidBatch, InvalidSnapshot, UnsupportedSnapshot
+from sketch_core.sketch import Sketch
+from sketch_core.spec import Spec
+
+FORMAT: Final = 1
+_BATCH: Final = ord("B")
+_STATE: Final = ord("S")
+
+#: The `code` of an Unavailable for bytes written by a newer version, and for harmed ones.
+UNKNOWN_FORMAT: Final = "stored_format_unknown"
+DAMAGED: Final = "stored_data_damaged"
+
+
+def pack_batch(encoded: bytes) -> bytes:
+    """The payload of an update. encoded: from sketch_core.batch.encode."""
+    return bytes((FORMAT, _BATCH)) + encoded
+
+
+def pack_state(operands: Iterable[str]) -> bytes:
+    """The payload of an entry whose attachment is a state to add."""
+    return bytes((FORMAT, _STATE)) + ",".join(sorted(operands)).encode("ascii")
+
+
+def unknown_format(detail: str) -> Unavailable:
+    """The refusal to serve a sketch stored by a newer version."""
+    return Unavailable(
+        f"{detail}; this replica is older than the data", code=UNKNOWN_FORMAT, retry_after=30.0
+    )
+
+
+def damaged(detail: str) -> Unavailable:
+    """The refusal to serve a sketch whose stored bytes make no sense."""
+    return Unavailable(detail, code=DAMAGED, retry_after=30.0)
+
+
+def load_state(data: bytes, spec: Spec) -> Sketch:
+    """A stored state. Raises Unavailable for one that this code cannot read."""
+    try:
+        return from_snapshot(data, spec)
+    except UnsupportedSnapshot as error:
+        raise unknown_format(f"a stored state cannot be read: {error.detail}") from error
+    except InvalidSnapshot as error:
+        raise damaged(f"a stored state is damaged: {error.detail}") from error
+
+
+def fold(sketch: Sketch, entries: Iterable[StoredEntry]) -> None:
+    """Add entries to a sketch, which must be private to the caller.
+
+    Every entry is read before the first is applied. Raises Unavailable; the
+    sketch may then hold a part and must be dropped.
+    """
+    updates: list[Batch] = []
+    states: list[tuple[Sketch, frozenset[str]]] = []
+    for entry in entries:
+        form, what = (entry.payload[0], entry.payload[1]) if len(entry.payload) > 1 else (0, 0)
+        if form > FORMAT or (form == FORMAT and what not in (_BATCH, _STATE)):
+            raise unknown_format(f"log entry {entry.position} has format {form}.{what}")
+        if form != FORMAT:
+            raise damaged(f"log entry {entry.position} is not an entry")
+        if what == _BATCH:
+            try:
+                updates.append(batches.decode(entry.payload[2:]))
+            except InvalidBatch as error:
+                raise damaged(f"log entry {entry.position}: {error.detail}") from error
+        elif entry.attachment is None:
+            raise damaged(f"log entry {entry.position} lacks its state")
+        else:
+            operands = frozenset(entry.payload[2:].decode("ascii").split(","))
+            states.append((load_state(entry.attachment, sketch.spec), operands))
+    # Sums of integers depend on no order, so all updates can go in one call.
+    sketch.apply(updates)
+    for state, operands in states:
+        sketch.merge(state, operands)

@@ -1,0 +1,301 @@
+"""Folded states: a cache bounded in bytes, and catching up with the log.
+
+A *version* is a sketch with every log entry up to a position folded in; nobody
+changes it while somebody reads it. A read waits for a catch-up that *started
+after* it asked: one under way may have read the log's end before an update
+that was acknowledged before the request was sent. So at most one catch-up of a
+sketch runs and at most one waits, and all who ask meanwhile share the latter.
+
+Folding adds to the cached sketch in place when nobody reads it and to a copy
+otherwise. While it is folded it belongs to the catch-up alone and is not in
+the cache, so a fold that fails can only be dropped, never seen.
+
+Everything here runs on one event loop; only functions given to the pool run in
+threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from service import log_entries
+from service.errors import NotFound, Overloaded, Unavailable
+from service.metrics import Metrics
+from service.pool import BoundedPool
+from service.ports import EMPTY_DIGEST, Checkpoint, SketchKey, Store, StoredEntry, Tail, chain
+from sketch_core.sketch import Sketch, new_sketch
+from sketch_core.spec import Spec
+
+T = TypeVar("T")
+
+#: Bytes a cached version takes besides its cells.
+_OVERHEAD = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The immutable parts of a sketch as created once: what a log entry is validated against."""
+
+    key: SketchKey
+    incarnation: str
+    spec: Spec = field(compare=False)
+
+
+@dataclass(slots=True)
+class Version:
+    """A folded state. readers: who may be reading the sketch; 0 lets a catch-up change it.
+
+    checkpoint: the position of the store's checkpoint when last heard of.
+    """
+
+    sketch: Sketch
+    position: int = 0
+    digest: str = EMPTY_DIGEST
+    checkpoint: int = 0
+    readers: int = 0
+
+    @property
+    def bytes(self) -> int:
+        return self.sketch.spec.memory_bytes + _OVERHEAD
+
+
+@dataclass(slots=True)
+class _Round:
+    """One catch-up and those who share it. joined: who waits. published: what they were given."""
+
+    done: asyncio.Future[Version]
+    joined: int = 0
+    published: Version | None = None
+
+
+@dataclass(slots=True)
+class _Line:
+    """Who asks for one sketch: the round that may still be joined, the task that runs them."""
+
+    open: _Round | None = None
+    task: asyncio.Task[None] | None = None
+
+
+@dataclass(slots=True)
+class _Progress:
+    """A catch-up's version. owned: nobody else can reach it. whole: no fold broke off in it."""
+
+    version: Version
+    owned: bool
+    whole: bool = True
+
+
+class Materializer:
+    """Versions of sketches at the head of their logs."""
+
+    def __init__(
+        self,
+        store: Store,
+        pool: BoundedPool,
+        metrics: Metrics,
+        *,
+        cache_bytes: int,
+        chunk_bytes: int,
+    ) -> None:
+        self._store = store
+        self._pool = pool
+        self._metrics = metrics
+        self._cache_bytes = cache_bytes
+        self._chunk_bytes = chunk_bytes
+        self._cached: OrderedDict[Identity, Version] = OrderedDict()
+        self._cached_bytes = 0
+        self._lines: dict[Identity, _Line] = {}
+
+    @property
+    def cached_bytes(self) -> int:
+        """Bytes of the cached versions; never above the bound."""
+        return self._cached_bytes
+
+    def peek(self, identity: Identity) -> Version | None:
+        """The cached version, however old, or None. Its sketch must not be touched."""
+        return self._cached.get(identity)
+
+    @asynccontextmanager
+    async def at_head(self, identity: Identity) -> AsyncIterator[Version]:
+        """A version with every entry that was acknowledged before this was called.
+
+        Its sketch stays unchanged until the block ends, so the block must not
+        end while a thread reads it; BoundedPool.run sees to that. Raises
+        NotFound when the sketch is gone (also for another incarnation).
+        """
+        joined = self._join(identity)
+        try:
+            version = await asyncio.shield(joined.done)
+        except BaseException:
+            # Cancelled between publication and waking up: the place was made a reader already.
+            if joined.published is not None:
+                joined.published.readers -= 1
+            joined.joined -= 1
+            raise
+        try:
+            yield version
+        finally:
+            version.readers -= 1
+
+    async def query(self, identity: Identity, function: Callable[[Sketch], T]) -> tuple[T, int]:
+        """`function` of the sketch at its head, in the pool, and the position it saw."""
+        async with self.at_head(identity) as version:
+            return await self._pool.run(function, version.sketch), version.position
+
+    def checkpoint_moved(self, identity: Identity, position: int) -> None:
+        """The store's checkpoint was seen at this position."""
+        version = self._cached.get(identity)
+        if version is not None:
+            version.checkpoint = position
+
+    def forget(self, identity: Identity) -> None:
+        """Drop the cached version, if any: the sketch is gone."""
+        self._take(identity)
+
+    async def close(self) -> None:
+        """End the catch-ups under way; those who wait get CancelledError."""
+        tasks = [line.task for line in self._lines.values() if line.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # Rounds
+
+    def _join(self, identity: Identity) -> _Round:
+        """A place in the round that has not yet started, which is begun if there is none."""
+        line = self._lines.setdefault(identity, _Line())
+        if line.open is None:
+            line.open = _Round(asyncio.get_running_loop().create_future())
+            # A round whose every waiter was cancelled has nobody to retrieve its error.
+            line.open.done.add_done_callback(lambda done: done.cancelled() or done.exception())
+        line.open.joined += 1
+        if line.task is None:
+            line.task = asyncio.create_task(self._run_rounds(identity, line))
+        return line.open
+
+    async def _run_rounds(self, identity: Identity, line: _Line) -> None:
+        current: _Round | None = None
+        try:
+            while line.open is not None:
+                current, line.open = line.open, None  # from here on it has started
+                if current.joined > 0:
+                    await self._run_round(identity, current)
+        finally:
+            for left in (current, line.open):
+                if left is not None and not left.done.done():
+                    left.done.cancel()
+            del self._lines[identity]
+
+    async def _run_round(self, identity: Identity, current: _Round) -> None:
+        try:
+            version = await self._catch_up(identity)
+        except Exception as failure:  # noqa: BLE001 - handed to those who wait
+            current.done.set_exception(failure)
+            return
+        # Counted here, not where they wake up: the next round may look before they do.
+        version.readers += current.joined
+        current.published = version
+        current.done.set_result(version)
+
+    # Catching up
+
+    async def _catch_up(self, identity: Identity) -> Version:
+        """Fold up to where the log's head is when this starts reading, or further."""
+        cached = self._cached.get(identity)
+        if cached is not None:
+            progress = _Progress(cached, owned=False)
+        else:
+            empty = await self._pool.run(new_sketch, identity.spec)
+            progress = _Progress(Version(empty), owned=True)
+        try:
+            await self._advance(identity, progress)
+        except NotFound:
+            self.forget(identity)
+            raise
+        except Unavailable:
+            # What was folded so far is right: keep it, or overload would breed cold starts.
+            if progress.whole:
+                self._put(identity, progress.version)
+            raise
+        self._put(identity, progress.version)
+        return progress.version
+
+    async def _advance(self, identity: Identity, progress: _Progress) -> None:
+        target: int | None = None
+        while True:
+            tail = await self._read(identity, progress.version)
+            # Later heads are not chased, or a busy writer would keep a reader for ever.
+            target = tail.head if target is None else min(target, tail.head)
+            if tail.checkpoint is not None:
+                progress.version = await self._load(identity, tail.checkpoint)
+                progress.owned = True
+            if tail.entries:
+                if not progress.owned:
+                    progress.version = await self._own(identity, progress.version)
+                    progress.owned = True
+                await self._fold(progress, tail.entries)
+            if progress.version.position >= target or not tail.entries:
+                return
+
+    async def _read(self, identity: Identity, version: Version) -> Tail:
+        return await self._store.read(
+            identity.key,
+            identity.incarnation,
+            version.position,
+            version.digest,
+            max_bytes=self._chunk_bytes,
+        )
+
+    async def _load(self, identity: Identity, checkpoint: Checkpoint) -> Version:
+        if checkpoint.state:
+            sketch = await self._pool.run(log_entries.load_state, checkpoint.state, identity.spec)
+        else:
+            sketch = await self._pool.run(new_sketch, identity.spec)
+        return Version(sketch, checkpoint.position, checkpoint.digest, checkpoint.position)
+
+    async def _own(self, identity: Identity, version: Version) -> Version:
+        """A version that only this catch-up can reach: the cached one itself if nobody reads it."""
+        if version.readers == 0:
+            self._take(identity)
+            return version
+        sketch = await self._pool.run(version.sketch.copy)
+        return Version(sketch, version.position, version.digest, version.checkpoint)
+
+    async def _fold(self, progress: _Progress, entries: list[StoredEntry]) -> None:
+        started = time.perf_counter()
+        version = progress.version
+        progress.whole = False
+        try:
+            await self._pool.run(log_entries.fold, version.sketch, entries)
+        except Overloaded:
+            progress.whole = True  # the pool never began
+            raise
+        finally:
+            self._metrics.folded(time.perf_counter() - started)
+        for entry in entries:
+            version.digest = chain(version.digest, entry.id)
+        version.position = entries[-1].position
+        progress.whole = True
+
+    # Cache
+
+    def _take(self, identity: Identity) -> None:
+        version = self._cached.pop(identity, None)
+        if version is not None:
+            self._cached_bytes -= version.bytes
+            self._metrics.cached(self._cached_bytes)
+
+    def _put(self, identity: Identity, version: Version) -> None:
+        self._take(identity)
+        self._cached[identity] = version
+        self._cached_bytes += version.bytes
+        while self._cached_bytes > self._cache_bytes:
+            oldest = next(iter(self._cached))
+            self._take(oldest)
+        self._metrics.cached(self._cached_bytes)
