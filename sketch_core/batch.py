@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -90,9 +90,7 @@ def _first(bad: npt.NDArray[np.bool_]) -> int:
     return int(np.argmax(bad))
 
 
-def _in_range(
-    values: npt.NDArray[np.integer], limit: int, name: str
-) -> U64:
+def _in_range(values: npt.NDArray[np.integer], limit: int, name: str) -> U64:
     """Check 0 <= values < limit; returns uint64. Raises InvalidBatch naming the first culprit."""
     if values.ndim != 1:
         raise InvalidBatch("must be one-dimensional", pointer=f"/{name}")
@@ -118,9 +116,7 @@ def _pointer(name: str, shape: tuple[int, ...], at: int) -> str:
     return f"/{name}/{row}/{column}"
 
 
-def _quantise(
-    values: npt.NDArray[np.floating], quantum_bits: int, name: str
-) -> tuple[I64, int]:
+def _quantise(values: npt.NDArray[np.floating], quantum_bits: int, name: str) -> tuple[I64, int]:
     """Round increments to whole quanta. Returns int64 of the same shape and how many vanished."""
     numbers = values.astype(np.float64)
     finite = np.isfinite(numbers)
@@ -236,15 +232,15 @@ def _collapse(spec: Spec, batch: Batch) -> Batch:
     return Batch(batch.operand, batch.index, None, quanta)
 
 
-def _narrow(values: I64) -> I64:
+def _narrow(values: I64) -> npt.NDArray[Any]:
     """The same integers in the narrowest signed type that holds them."""
     if values.size == 0:
-        return values.astype("<i1")  # type: ignore[return-value]
+        return values.astype("<i1")
     low, high = int(values.min()), int(values.max())
     for code in ("<i1", "<i2", "<i4"):
         info = np.iinfo(code)
         if info.min <= low and high <= info.max:
-            return values.astype(code)  # type: ignore[return-value]
+            return values.astype(code)
     return values.astype("<i8")
 
 

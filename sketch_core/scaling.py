@@ -30,7 +30,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from sketch_core.hashing import I64, U64
+from sketch_core.hashing import EXPONENTIAL, I64, REPEAT, U64, derive_key, mix
 
 F64 = npt.NDArray[np.float64]
 
@@ -48,7 +48,7 @@ _ATANH_TERMS: Final = 9
 _EXP_TERMS: Final = 13
 
 
-def _ln(values: F64) -> F64:
+def natural_log(values: F64) -> F64:
     """Natural logarithm of positive float64 values to about 1e-15, from exactly rounded operations."""
     mantissa, exponent = np.frexp(values)
     low = mantissa < _SQRT_HALF
@@ -90,7 +90,7 @@ def exponentials(bits: U64) -> F64:
     gap = 1.0 - w  # exact
     with np.errstate(invalid="ignore"):
         correction = np.where(gap > 0.0, v / np.where(gap > 0.0, gap, 1.0), 1.0)
-    e = -_ln(w) * correction
+    e = -natural_log(w) * correction
     return np.where(gap > 0.0, e, v)
 
 
@@ -125,7 +125,7 @@ def scales(bits: U64, power: float, clip: int) -> I64:
     elif power == 1.0:
         scale = 1.0 / e
     else:
-        scale = _exp2(_ln(e) * (-1.0 / (_LN2 * power)))
+        scale = _exp2(natural_log(e) * (-1.0 / (_LN2 * power)))
     mantissa, exponent = np.frexp(scale)
     mantissa *= float(1 << SCALE_BITS)
     whole = np.rint(mantissa).astype(np.int64)
@@ -138,3 +138,49 @@ def scales(bits: U64, power: float, clip: int) -> I64:
 def scales_as_float(quanta: I64, power: float) -> F64:
     """The scales as numbers: quanta · 2^quantum_exponent(power), exact. int64 (b,) to float64 (b,)."""
     return np.ldexp(quanta.astype(np.float64), quantum_exponent(power))
+
+
+class Race:
+    """The exponentials of one repetition: first arrivals, ties and repeat arrivals of every coordinate.
+
+    power: of the scales, 1 to 2. clip: from clip_bits.
+    """
+
+    __slots__ = ("_first", "_repeat", "_repeat_base", "clip", "power")
+
+    def __init__(self, seed: int, repetition: int, power: float, clip: int) -> None:
+        self._first = derive_key(seed, EXPONENTIAL, repetition, 0)
+        self._repeat_base = derive_key(seed, EXPONENTIAL, repetition, 1)
+        self._repeat = derive_key(seed, REPEAT, repetition, 0)
+        self.power = power
+        self.clip = clip
+
+    def bits(self, coordinates: U64) -> U64:
+        """The hash bits of e_i, which also break ties: fewer come first. uint64 (b,) to uint64 (b,)."""
+        return mix(self._first, coordinates)
+
+    def scales(self, coordinates: U64) -> I64:
+        """Scales in quanta, int64 (b,)."""
+        return scales(self.bits(coordinates), self.power, self.clip)
+
+    def first_gaps(self, coordinates: U64) -> F64:
+        """e_i as the rounded scale has it, scale^-power: float64 (b,)."""
+        scale = scales_as_float(self.scales(coordinates), self.power)
+        if self.power == 2.0:
+            return 1.0 / (scale * scale)
+        if self.power == 1.0:
+            return 1.0 / scale
+        return _exp2(natural_log(scale) * (-self.power / _LN2))
+
+    def unrounded_gaps(self, coordinates: U64) -> F64:
+        """e_i itself, for distributions no scale serves: float64 (b,)."""
+        return exponentials(self.bits(coordinates))
+
+    def repeat_gaps(self, coordinates: U64, start: int, count: int) -> F64:
+        """The gaps before arrivals start, …, start + count - 1 (the first arrival is 0).
+
+        coordinates: uint64 (b,); start: at least 1. Returns float64 (b, count) of Exp(1).
+        """
+        base = mix(self._repeat_base, coordinates)
+        numbers = np.arange(start, start + count, dtype=np.uint64)
+        return exponentials(mix(self._repeat, base[:, None] + numbers))

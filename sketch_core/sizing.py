@@ -69,3 +69,16 @@ def suggest_sizes(
         estimate_width=estimate_width if estimate_width is not None else max(1, chosen // 4),
         shifts=level_shifts(n),
     )
+
+
+def expected_errors(sizes: Sizes) -> dict[str, float]:
+    """What to expect of a sketch of these sizes, as shares of ‖y‖₂.
+
+    estimate: standard deviation of a point estimate. norm: of ‖y‖₂, relative.
+    """
+    from sketch_core.count_sketch import median_deviation
+
+    return {
+        "estimate": median_deviation(sizes.depth) / math.sqrt(sizes.estimate_width),
+        "norm": math.sqrt(2.0 / sizes.unscaled_cells) / 2.0,
+    }

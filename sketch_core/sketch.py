@@ -8,10 +8,14 @@ from typing import Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
+from sketch_core import exact, linear_sketch
 from sketch_core.batch import Batch
-from sketch_core.hashing import I64, U64
+from sketch_core.exact import ExactSketch
+from sketch_core.hashing import U64
+from sketch_core.linear_sketch import LinearSketch
 from sketch_core.results import Estimates, Norm, Sample
 from sketch_core.spec import Spec
+from sketch_core.state import Arrays, LinearState
 
 F64 = npt.NDArray[np.float64]
 
@@ -23,8 +27,7 @@ class Sketch(Protocol):
     float64 (q, d); all others refuse it (InvalidQuery).
     """
 
-    @property
-    def spec(self) -> Spec: ...
+    spec: Spec
 
     @property
     def exact(self) -> bool:
@@ -41,7 +44,7 @@ class Sketch(Protocol):
         """Add another sketch's operands (default: the kind's first). Raises IncompatibleSketches."""
         ...
 
-    def arrays(self) -> dict[str, dict[str, I64]]:
+    def arrays(self) -> Arrays:
         """The state: for each operand its int64 arrays by name, in canonical order. Not copies."""
         ...
 
@@ -65,4 +68,14 @@ class Sketch(Protocol):
 
 def new_sketch(spec: Spec) -> Sketch:
     """An empty sketch (or empty exact operands) for a spec."""
-    raise NotImplementedError
+    return ExactSketch(spec) if spec.method == "exact" else LinearSketch(spec)
+
+
+def empty_arrays(spec: Spec) -> Arrays:
+    """The all-zero state of a spec, as `arrays` of a new sketch has it."""
+    return exact.empty_arrays(spec) if spec.method == "exact" else linear_sketch.empty_arrays(spec)
+
+
+def sketch_of(spec: Spec, state: LinearState) -> Sketch:
+    """A sketch around a state of the spec's shapes."""
+    return ExactSketch(spec, state) if spec.method == "exact" else LinearSketch(spec, state)

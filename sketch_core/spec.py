@@ -241,7 +241,9 @@ def _number(field: str, value: object, pointer: str) -> float:
         raise InvalidSpec("must be finite", pointer=pointer)
     if not allowed.low <= value <= allowed.high:
         low, high = (
-            (int(allowed.low), int(allowed.high)) if allowed.integer else (allowed.low, allowed.high)
+            (int(allowed.low), int(allowed.high))
+            if allowed.integer
+            else (allowed.low, allowed.high)
         )
         raise InvalidSpec(f"must be between {low} and {high}", pointer=pointer)
     return value
@@ -266,9 +268,7 @@ def _distribution(value: object) -> Distribution:
         raise InvalidSpec('must be {"power": p} or {"softmax": {…}}', pointer="/distribution")
     if "power" in members:
         return Distribution(float(_number("power", members["power"], "/distribution/power")))
-    softmax = _members(
-        members["softmax"], frozenset({"temperature"}), "/distribution/softmax"
-    )
+    softmax = _members(members["softmax"], frozenset({"temperature"}), "/distribution/softmax")
     temperature = softmax.get("temperature", 1.0)
     return Distribution(
         None, float(_number("temperature", temperature, "/distribution/softmax/temperature"))
@@ -315,9 +315,7 @@ def default_quantum_bits(n: int, power: float, magnitude: float, x_quantum_bits:
     return min(room - math.ceil(math.log2(magnitude)) - x_quantum_bits, MAX_QUANTUM_BITS)
 
 
-def resolve(
-    request: Mapping[str, Any], *, draw_seed: Callable[[], int] = random_seed
-) -> Spec:
+def resolve(request: Mapping[str, Any], *, draw_seed: Callable[[], int] = random_seed) -> Spec:
     """Check a spec request and fill in everything it leaves open.
 
     request: the JSON object of the public interface, without service-only
@@ -337,7 +335,9 @@ def resolve(
     def given(name: str) -> bool:
         return members.get(name) is not None
 
-    distribution = _distribution(members["distribution"]) if given("distribution") else Distribution()
+    distribution = (
+        _distribution(members["distribution"]) if given("distribution") else Distribution()
+    )
     method = members.get("method") or "auto"
     if method not in ("auto", "sketch", "exact"):
         raise InvalidSpec("must be auto, sketch or exact", pointer="/method")

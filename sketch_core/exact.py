@@ -1,0 +1,210 @@
+"""The exact method: dense operands, any distribution of a fixed list, the same exponentials.
+
+Problem.   Serve the very answers a sketch approximates, for sizes where keeping
+           the operands costs less than sketching them, and for distributions no
+           small sketch can serve: softmax needs Ω(n) bits (Song, Xie, Zhou,
+           Theorem 4.4), as do powers above 2 (polynomially many) in this service's terms.
+Source.    Exponential races over explicit weights; Gumbel-max in another notation.
+Deviation. Operands are kept as int64 quanta like a sketch's cells, so streams
+           that differ in order or grouping give equal states, and a power from
+           1 to 2 uses the rounded scales of scaling.py: the list is the one a
+           sketch of the same seed should give, which makes it the tests' oracle.
+           Any draw number is served: exponentials are hashed, not stored.
+Guarantee. Exact up to rounding of increments and of float64 sums over d columns
+           (4 · eps · d relative to Σ|a_j x_j|; smaller y_i count as zero).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from sketch_core.batch import Batch
+from sketch_core.draws import ArrivalList, answer, check_request, empty_sample
+from sketch_core.errors import InvalidQuery
+from sketch_core.hashing import U64
+from sketch_core.operand_state import OperandState, check_index
+from sketch_core.results import Estimates, Norm, Sample
+from sketch_core.scaling import Race, natural_log, quantum_exponent
+from sketch_core.spec import OPERANDS, SKETCH_POWERS, Spec
+from sketch_core.state import Arrays, LinearState
+
+F64 = npt.NDArray[np.float64]
+
+_EPS: Final = float(np.finfo(np.float64).eps)
+#: Dense numbers turned into floats at a time.
+_CHUNK_NUMBERS: Final = 1 << 20
+
+
+def empty_arrays(spec: Spec) -> Arrays:
+    """All-zero dense state: int64 (n, d) of the kind's first operand, d = 1 for vectors."""
+    dense = np.zeros((spec.n, spec.columns), dtype=np.int64)
+    return {OPERANDS[spec.kind][0]: {"dense": dense}}
+
+
+class ExactSketch(OperandState):
+    """Dense operands of a vector or matrix, with the interface of a sketch."""
+
+    def __init__(self, spec: Spec, state: LinearState | None = None) -> None:
+        super().__init__(spec, state or LinearState(empty_arrays(spec), empty=True))
+        self._power = spec.distribution.power
+        self._scaled = (
+            self._power is not None and SKETCH_POWERS.low <= self._power <= SKETCH_POWERS.high
+        )
+
+    # ---- updates
+
+    def _add_main(self, parts: list[Batch]) -> None:
+        dense = self._state.arrays[self._main]["dense"]
+        flat = dense.reshape(-1)
+        for part in parts:
+            if not self._state.grow(
+                self._main, float(np.abs(part.quanta).astype(np.float64).sum())
+            ):
+                self._state.give_up()
+            where = part.index.astype(np.int64)
+            if part.quanta.ndim == 2:
+                np.add.at(dense, where, part.quanta)
+            elif part.column is None:
+                np.add.at(flat, where, part.quanta)
+            else:
+                np.add.at(flat, where * self.spec.d + part.column, part.quanta)
+
+    # ---- queries
+
+    def _vectors(self, rows: F64 | None) -> F64:
+        """y for each query, float64 (q, n); values within rounding error of zero are zero."""
+        dense = self._state.arrays[self._main]["dense"]
+        if rows is None:
+            return np.ldexp(dense[:, 0].astype(np.float64), -self.spec.value_bits)[None]
+        out = np.empty((rows.shape[0], self.spec.n))
+        size = np.abs(rows)
+        step = max(1, _CHUNK_NUMBERS // self.spec.d)
+        for start in range(0, self.spec.n, step):
+            part = np.ldexp(dense[start : start + step].astype(np.float64), -self.spec.value_bits)
+            products = rows @ part.T
+            # |a|·|x| is computed only where a coarse bound leaves the question open.
+            coarse = float(np.abs(part).max(initial=0.0)) * size.sum(axis=1, keepdims=True)
+            small = np.abs(products) <= 4.0 * _EPS * self.spec.d * coarse
+            for query, row in np.argwhere(small & (products != 0.0)):
+                bound = 4.0 * _EPS * self.spec.d * float(np.abs(part[row]) @ size[query])
+                if abs(products[query, row]) <= bound:
+                    products[query, row] = 0.0
+            out[:, start : start + step] = products
+        return out
+
+    def _log_rates(self, y: F64) -> F64:
+        """ln f(y_i), -inf where f is 0."""
+        if self._power is None:
+            assert self.spec.distribution.temperature is not None
+            return y / self.spec.distribution.temperature
+        with np.errstate(divide="ignore"):
+            return self._power * np.log(np.abs(y))
+
+    def _race(self, draw: int) -> Race:
+        power = self._power if self._scaled and self._power is not None else 2.0
+        return Race(self.spec.seed, draw, power, self.spec.clip)
+
+    def sample(
+        self, count: int, *, replacement: bool = False, draw: int = 0, queries: F64 | None = None
+    ) -> list[Sample]:
+        """Draw `count` coordinates, one Sample a query (one without queries). Any draw number."""
+        check_request(count, draw, None)
+        return [
+            self._sample_one(y, count, replacement, draw)
+            for y in self._vectors(self._queries(queries))
+        ]
+
+    def _sample_one(self, y: F64, count: int, replacement: bool, draw: int) -> Sample:
+        log_rate = self._log_rates(y)
+        alive = np.flatnonzero(log_rate > -np.inf)
+        if alive.size == 0:
+            return empty_sample(draw, replacement=replacement)
+        race = self._race(draw)
+        gaps, key = self._arrivals(race, alive.astype(np.uint64), y[alive], log_rate[alive])
+        first = _first_arrivals(key, race.bits(alive.astype(np.uint64)), count + 1)
+        chosen = alive[first]
+        log_total = _log_sum(log_rate[alive])
+        complete = chosen.size == alive.size
+        arrivals = ArrivalList(
+            index=chosen.astype(np.uint64),
+            value=y[chosen],
+            first_gaps=gaps[first],
+            log_rate=log_rate[chosen],
+            log_cut=-math.inf if complete else float(key[first[-1]]),
+            log_total=log_total,
+        )
+        return answer(
+            race,
+            arrivals,
+            power=self._power,
+            norm=self._from_log_total(log_total, self._power),
+            count=count,
+            replacement=replacement,
+            draw=draw,
+        )
+
+    def _arrivals(self, race: Race, index: U64, y: F64, log_rate: F64) -> tuple[F64, F64]:
+        """First gaps e_i, and the keys ln f(y_i) - ln e_i that order the race, largest first."""
+        if not self._scaled:
+            gaps = race.unrounded_gaps(index)
+            return gaps, log_rate - natural_log(gaps)
+        gaps = race.first_gaps(index)
+        # Through |y| · scale, as a sketch has it, so that equal ones are equal here too.
+        return gaps, race.power * np.log(np.abs(y) * race.scales(index)) + _scale_offset(race)
+
+    def _from_log_total(self, log_total: float, power: float | None) -> float:
+        return log_total if power is None else math.exp(log_total / power)
+
+    def estimate(self, index: U64, *, queries: F64 | None = None) -> list[Estimates]:
+        """y at index, uint64 (b,), one a query; the standard errors are 0."""
+        check_index(index, self.spec.n)
+        where = index.astype(np.int64)
+        return [
+            Estimates(index, y[where], np.zeros(index.size))
+            for y in self._vectors(self._queries(queries))
+        ]
+
+    def norm(self, power: float | None = None, *, queries: F64 | None = None) -> list[Norm]:
+        """‖y‖_power for any power above 0, one a query.
+
+        power None: the spec's own; for softmax the logarithm of Σ exp(y_i / temperature).
+        """
+        if power is not None and not (math.isfinite(power) and power > 0.0):
+            raise InvalidQuery("must be positive", pointer="/power")
+        wanted = self._power if power is None else power
+        out = []
+        for y in self._vectors(self._queries(queries)):
+            if wanted is None:
+                out.append(Norm(None, _log_sum(self._log_rates(y)), 0.0))
+                continue
+            with np.errstate(divide="ignore"):
+                log_total = _log_sum(wanted * np.log(np.abs(y)))
+            out.append(Norm(wanted, math.exp(log_total / wanted), 0.0))
+        return out
+
+
+def _scale_offset(race: Race) -> float:
+    """ln of the scales' quantum, to the power."""
+    return race.power * quantum_exponent(race.power) * math.log(2.0)
+
+
+def _log_sum(logs: F64) -> float:
+    """ln Σ exp(logs); -inf for nothing."""
+    largest = float(logs.max(initial=-np.inf))
+    if largest == -np.inf:
+        return -math.inf
+    return largest + math.log(float(np.exp(logs - largest).sum()))
+
+
+def _first_arrivals(key: F64, tie_break: U64, count: int) -> npt.NDArray[np.intp]:
+    """Positions of the `count` largest keys in order, fewer tie-break bits first among equals."""
+    candidates = np.arange(key.size)
+    if key.size > count:
+        least = np.partition(key, key.size - count)[key.size - count]
+        candidates = np.flatnonzero(key >= least)
+    order = np.lexsort((tie_break[candidates], -key[candidates]))
+    return candidates[order[:count]]

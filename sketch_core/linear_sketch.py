@@ -1,0 +1,308 @@
+"""The sublinear method for vectors and matrices: one state, one decoder, y = cells @ x in between.
+
+Problem.   Serve samples by |y_i|^p, point estimates and norms of a streamed y, or
+           of y = A x for a streamed A, from state that does not grow with n.
+Source.    Exponential scaling and CountSketch: Jayaram & Woodruff, FOCS 2018;
+           the cases of a streaming A, x, or both: Song, Xie, Zhou, Section 5.
+Deviation. R hierarchies of scaled cells and one unscaled CountSketch, all with
+           cells of d integers; a query multiplies cells by x and decodes as for
+           a vector. ‖y‖₂ comes from the unscaled cells; other norms from the
+           list by Horvitz–Thompson.
+Guarantee. See heavy_hitters.py and ppswor.py. A y whose cells are all within
+           rounding error of zero (4 · eps · d · Σ max|cell| · |x|) is zero.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Iterable
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from sketch_core import ppswor
+from sketch_core.batch import Batch
+from sketch_core.count_sketch import CHUNK_NUMBERS, Cells, CountSketch
+from sketch_core.draws import ArrivalList, answer, check_request, empty_sample
+from sketch_core.errors import InvalidQuery
+from sketch_core.hashing import I64, U64, UNSCALED_REPETITION
+from sketch_core.heavy_hitters import Hierarchy, Recovered
+from sketch_core.operand_state import OperandState, check_index
+from sketch_core.results import Estimates, Norm, Sample
+from sketch_core.scaling import Race, quantum_exponent, scale_bits
+from sketch_core.sizing import Sizes
+from sketch_core.spec import OPERANDS, Spec
+from sketch_core.state import Arrays, LinearState
+
+F64 = npt.NDArray[np.float64]
+
+_EPS: Final = float(np.finfo(np.float64).eps)
+#: Lists whose Horvitz–Thompson sums a norm of power other than 2 averages, at most.
+_NORM_LISTS: Final = 8
+#: Geometries (hash keys and first-level addresses, up to 160 KiB each) kept for reuse.
+_GEOMETRIES: Final = 256
+
+
+@functools.lru_cache(maxsize=_GEOMETRIES)
+def _hierarchy(seed: int, repetition: int, n: int, sizes: Sizes) -> Hierarchy:
+    return Hierarchy(seed, repetition, n, sizes)
+
+
+@functools.lru_cache(maxsize=_GEOMETRIES)
+def _unscaled(seed: int, sizes: Sizes) -> CountSketch:
+    return CountSketch(seed, UNSCALED_REPETITION, sizes.depth, sizes.estimate_width)
+
+
+def empty_arrays(spec: Spec) -> Arrays:
+    """All-zero state of a spec: scaled int64 (R, cells, d) and unscaled int64 (cells, d)."""
+    assert spec.sizes is not None
+    d = spec.columns
+    return {
+        OPERANDS[spec.kind][0]: {
+            "scaled": np.zeros((spec.repetitions, spec.sizes.scaled_cells, d), dtype=np.int64),
+            "unscaled": np.zeros((spec.sizes.unscaled_cells, d), dtype=np.int64),
+        }
+    }
+
+
+class LinearSketch(OperandState):
+    """The sketch of a vector, or of a matrix with x fixed, streamed or given with each query.
+
+    Not safe for concurrent changes; queries change nothing but caches.
+    """
+
+    def __init__(self, spec: Spec, state: LinearState | None = None) -> None:
+        if spec.sizes is None or spec.distribution.power is None:
+            raise ValueError("this spec is served by the exact method")
+        super().__init__(spec, state or LinearState(empty_arrays(spec), empty=True))
+        self._power = spec.distribution.power
+
+    # ---- updates
+
+    def _add_main(self, parts: list[Batch]) -> None:
+        """Add batches of one layout, together where exactness is proven for all at once."""
+        if self._admit(parts):
+            self._add(parts)
+            return
+        # Decide batch by batch, each against the cells before it, so that every
+        # replica decides alike however it grouped its log.
+        for part in parts:
+            if not self._admit([part]) and not self._state.grow(self._main, self._size(part)):
+                self._state.give_up()
+            self._add([part])
+
+    def _admit(self, parts: list[Batch]) -> bool:
+        """Whether the largest scale there is for every increment leaves the cells proven exact."""
+        quanta = sum(float(np.abs(part.quanta).astype(np.float64).sum()) for part in parts)
+        largest = math.ldexp(1.0, scale_bits(self._power, self.spec.clip))
+        return self._state.grow(self._main, quanta * largest)
+
+    def _size(self, part: Batch) -> float:
+        """Σ |increment · scale|, the largest of all repetitions."""
+        magnitude = np.abs(part.quanta).astype(np.float64)
+        if magnitude.ndim == 2:
+            magnitude = magnitude.max(axis=1)
+        return max(
+            float(np.dot(magnitude, self._race(repetition).scales(part.index).astype(np.float64)))
+            for repetition in range(self.spec.repetitions)
+        )
+
+    def _add(self, parts: list[Batch]) -> None:
+        index = np.concatenate([part.index for part in parts])
+        quanta = np.concatenate([part.quanta for part in parts])
+        column = None
+        if parts[0].column is not None:
+            column = np.concatenate([part.column for part in parts if part.column is not None])
+        arrays = self._state.arrays[self._main]
+        races = [self._race(repetition) for repetition in range(self.spec.repetitions)]
+        step = max(1, CHUNK_NUMBERS // (quanta.shape[1] if quanta.ndim == 2 else 1))
+        for start in range(0, index.size, step):
+            part = slice(start, start + step)
+            coordinates, increments = index[part], quanta[part]
+            columns = None if column is None else column[part]
+            for repetition, race in enumerate(races):
+                scale = race.scales(coordinates)
+                amounts = increments * (scale[:, None] if quanta.ndim == 2 else scale)
+                self._hierarchy(repetition).add(
+                    arrays["scaled"][repetition], coordinates, columns, amounts
+                )
+            self._unscaled().add(arrays["unscaled"], coordinates, columns, increments)
+
+    def _hierarchy(self, repetition: int) -> Hierarchy:
+        assert self.spec.sizes is not None
+        return _hierarchy(self.spec.seed, repetition, self.spec.n, self.spec.sizes)
+
+    def _unscaled(self) -> CountSketch:
+        assert self.spec.sizes is not None
+        return _unscaled(self.spec.seed, self.spec.sizes)
+
+    def _race(self, repetition: int) -> Race:
+        return Race(self.spec.seed, repetition, self._power, self.spec.clip)
+
+    # ---- queries
+
+    def _project(self, array: I64, rows: F64 | None) -> Iterable[tuple[Cells, float]]:
+        """One (cells, rounding floor) a query: cells (c,) of y's sketch, in quanta of value_bits."""
+        if rows is None:
+            yield array[:, 0], 0.0
+            return
+        floats = array.astype(np.float64)
+        largest = np.maximum(floats.max(axis=0), -floats.min(axis=0))
+        products = floats @ rows.T
+        floors = 4.0 * _EPS * self.spec.d * (np.abs(rows) @ largest)
+        for query in range(rows.shape[0]):
+            cells, floor = np.ascontiguousarray(products[:, query]), float(floors[query])
+            if np.abs(cells).max(initial=0.0) <= floor:
+                cells[:] = 0.0
+            yield cells, floor
+
+    def sample(
+        self, count: int, *, replacement: bool = False, draw: int = 0, queries: F64 | None = None
+    ) -> list[Sample]:
+        """Draw `count` coordinates, one Sample a query (one without queries).
+
+        Raises DrawsExhausted when draw is not below the repetitions, InvalidQuery.
+        """
+        check_request(count, draw, self.spec.repetitions)
+        rows = self._queries(queries)
+        arrays = self._state.arrays[self._main]
+        scaled = self._project(arrays["scaled"][draw], rows)
+        unscaled = self._project(arrays["unscaled"], rows)
+        return [
+            self._sample_one(cells, floor, plain, count, replacement, draw)
+            for (cells, floor), (plain, _) in zip(scaled, unscaled, strict=True)
+        ]
+
+    def _sample_one(
+        self,
+        cells: Cells,
+        floor: float,
+        plain: Cells,
+        count: int,
+        replacement: bool,
+        draw: int,
+    ) -> Sample:
+        if not cells.any():
+            return empty_sample(draw, replacement=replacement)
+        race = self._race(draw)
+        arrivals = self._arrivals(race, self._recover(cells, floor, draw, count))
+        if self._power == 2.0:
+            norm = math.sqrt(self._energy(plain))
+            log_total = 2.0 * math.log(norm) if norm > 0.0 else -math.inf
+        else:
+            log_total = self._list_total(arrivals)[0]
+            norm = math.exp(log_total / self._power)
+        return answer(
+            race,
+            _with_total(arrivals, log_total),
+            power=self._power,
+            norm=norm,
+            count=count,
+            replacement=replacement,
+            draw=draw,
+        )
+
+    def _recover(self, cells: Cells, floor: float, draw: int, count: int) -> Recovered:
+        race = self._race(draw)
+        return self._hierarchy(draw).recover(cells, count + 1, race.bits, floor)
+
+    def _arrivals(self, race: Race, recovered: Recovered) -> ArrivalList:
+        scale = race.scales(recovered.index).astype(np.float64)
+        unit = -self.spec.value_bits
+        value = np.ldexp(recovered.value / scale, unit)
+        gaps = race.first_gaps(recovered.index)
+        cut = -math.inf
+        if recovered.threshold > 0.0:
+            tau = math.ldexp(recovered.threshold, unit + quantum_exponent(self._power))
+            cut = self._power * math.log(tau)
+        return ArrivalList(
+            index=recovered.index,
+            value=value,
+            first_gaps=gaps,
+            log_rate=self._power * np.log(np.abs(value)),
+            log_cut=cut,
+            log_total=0.0,
+        )
+
+    def _list_total(self, arrivals: ArrivalList) -> tuple[float, float]:
+        """ln Σ |y|^p by Horvitz–Thompson over a whole list, and its relative standard error."""
+        inclusion = ppswor.inclusion_probabilities(arrivals.log_rate, arrivals.log_cut)
+        return ppswor.total(arrivals.log_rate, inclusion)
+
+    def _energy(self, plain: Cells) -> float:
+        """The estimate of ‖y‖₂²."""
+        floats = np.ldexp(plain.astype(np.float64), -self.spec.value_bits)
+        return self._unscaled().energy(floats)
+
+    def estimate(self, index: U64, *, queries: F64 | None = None) -> list[Estimates]:
+        """Point estimates of y at index, uint64 (b,), one a query."""
+        check_index(index, self.spec.n)
+        sketch = self._unscaled()
+        out = []
+        rows = self._queries(queries)
+        for cells, _ in self._project(self._state.arrays[self._main]["unscaled"], rows):
+            floats = np.ldexp(cells.astype(np.float64), -self.spec.value_bits)
+            deviation = sketch.point_deviation(floats)
+            out.append(
+                Estimates(index, sketch.point(floats, index), np.full(index.size, deviation))
+            )
+        return out
+
+    def norm(self, power: float | None = None, *, queries: F64 | None = None) -> list[Norm]:
+        """Estimates of ‖y‖_power, one a query. power: 2, or the spec's own (the default)."""
+        wanted = self._power if power is None else power
+        if wanted not in (2.0, self._power):
+            raise InvalidQuery(
+                f"this sketch knows the norms of power 2 and {self._power}", pointer="/power"
+            )
+        rows = self._queries(queries)
+        arrays = self._state.arrays[self._main]
+        if wanted == 2.0:
+            relative = math.sqrt(2.0 / arrays["unscaled"].shape[0]) / 2.0
+            norms = [
+                math.sqrt(self._energy(plain))
+                for plain, _ in self._project(arrays["unscaled"], rows)
+            ]
+            return [Norm(2.0, norm, relative * norm) for norm in norms]
+        lists = range(min(self.spec.repetitions, _NORM_LISTS))
+        by_list = [
+            [
+                self._list_norm(cells, floor, draw)
+                for cells, floor in self._project(arrays["scaled"][draw], rows)
+            ]
+            for draw in lists
+        ]
+        return [_mean_norm(wanted, [sums[q] for sums in by_list]) for q in range(len(by_list[0]))]
+
+    def _list_norm(self, cells: Cells, floor: float, draw: int) -> tuple[float, float]:
+        if not cells.any():
+            return -math.inf, 0.0
+        recovered = self._recover(cells, floor, draw, self.spec.samples)
+        return self._list_total(self._arrivals(self._race(draw), recovered))
+
+
+def _with_total(arrivals: ArrivalList, log_total: float) -> ArrivalList:
+    return ArrivalList(
+        arrivals.index,
+        arrivals.value,
+        arrivals.first_gaps,
+        arrivals.log_rate,
+        arrivals.log_cut,
+        log_total,
+    )
+
+
+def _mean_norm(power: float, sums: list[tuple[float, float]]) -> Norm:
+    """‖y‖_p from several estimates of ln Σ|y|^p with relative standard errors."""
+    largest = max(log_sum for log_sum, _ in sums)
+    if largest == -math.inf:
+        return Norm(power, 0.0, 0.0)
+    shares = [math.exp(log_sum - largest) for log_sum, _ in sums]
+    mean = sum(shares) / len(shares)
+    deviation = math.sqrt(
+        sum((share * error) ** 2 for share, (_, error) in zip(shares, sums, strict=True))
+    ) / len(shares)
+    norm = math.exp((largest + math.log(mean)) / power)
+    return Norm(power, norm, norm * deviation / mean / power)

@@ -1,0 +1,112 @@
+"""What sketches and dense operands share: a spec, a linear state, streamed updates, the rows of x."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from sketch_core.batch import Batch
+from sketch_core.errors import IncompatibleSketches, InvalidQuery
+from sketch_core.hashing import U64
+from sketch_core.spec import OPERANDS, Spec
+from sketch_core.state import Arrays, LinearState
+
+F64 = npt.NDArray[np.float64]
+
+
+class OperandState:
+    """The part of a sketch that does not depend on how its main operand is kept.
+
+    Subclasses add batches of the main operand in `_add_main`.
+    """
+
+    def __init__(self, spec: Spec, state: LinearState) -> None:
+        self.spec = spec
+        self._main = OPERANDS[spec.kind][0]
+        self._state = state
+
+    @property
+    def exact(self) -> bool:
+        """Whether every cell is proven to hold the true integer."""
+        return self._state.exact
+
+    def arrays(self) -> Arrays:
+        """The state by operand and name, not copied."""
+        return self._state.arrays
+
+    def copy(self) -> Self:
+        """An independent copy."""
+        return type(self)(self.spec, self._state.copy())
+
+    def merge(self, other: Self, operands: Collection[str] | None = None) -> None:
+        """Add another sketch's operands (default: the kind's first).
+
+        Raises IncompatibleSketches before anything changes.
+        """
+        if self.spec.fingerprint() != other.spec.fingerprint():
+            raise IncompatibleSketches("the fingerprints of the two specs differ")
+        wanted = tuple(operands) if operands is not None else (self._main,)
+        for operand in wanted:
+            if operand not in OPERANDS[self.spec.kind]:
+                raise IncompatibleSketches(f"a {self.spec.kind} has no operand {operand}")
+        self._state.add(other._state, wanted)
+
+    def apply(self, batches: Sequence[Batch]) -> None:
+        """Add increments; batches come from batch.quantise with this spec."""
+        for operand, parts in _grouped(batches):
+            if operand == self._main:
+                self._add_main(parts)
+            else:
+                self._add_x(parts)
+
+    def _add_main(self, parts: list[Batch]) -> None:
+        raise NotImplementedError
+
+    def _add_x(self, parts: list[Batch]) -> None:
+        self._state.ensure("x", {"dense": np.zeros(self.spec.d, dtype=np.int64)})
+        dense = self._state.arrays["x"]["dense"]
+        for part in parts:
+            if not self._state.grow("x", float(np.abs(part.quanta).astype(np.float64).sum())):
+                self._state.give_up()
+            np.add.at(dense, part.index.astype(np.int64), part.quanta)
+
+    def _queries(self, queries: F64 | None) -> F64 | None:
+        """The rows of x to answer for, float64 (q, d); None for a state that is already y's."""
+        if self.spec.kind == "vector" or self.spec.collapsed:
+            if queries is not None:
+                reason = "a vector has no x" if self.spec.kind == "vector" else "x is fixed"
+                raise InvalidQuery(f"{reason}: it cannot come with the query", pointer="/x")
+            return None
+        streamed = self._state.arrays.get("x")
+        if streamed is not None:
+            if queries is not None:
+                raise InvalidQuery(
+                    "x has been streamed: it cannot come with the query", pointer="/x"
+                )
+            return np.ldexp(streamed["dense"].astype(np.float64), -self.spec.quantum_bits)[None]
+        if queries is None:
+            raise InvalidQuery("is required: this matrix has no x of its own", pointer="/x")
+        if queries.ndim != 2 or queries.shape[1] != self.spec.d:
+            raise InvalidQuery(f"must have d = {self.spec.d} numbers", pointer="/x")
+        if not np.isfinite(queries).all():
+            raise InvalidQuery("must be finite", pointer="/x")
+        return queries
+
+
+def check_index(index: U64, n: int) -> None:
+    """Raise InvalidQuery for a coordinate that is not below n."""
+    bad = index >= np.uint64(n)
+    if bad.any():
+        raise InvalidQuery(f"must be below {n}", pointer=f"/index/{int(np.argmax(bad))}")
+
+
+def _grouped(batches: Sequence[Batch]) -> list[tuple[str, list[Batch]]]:
+    """Batches that can be added in one go: the same operand and layout. Sums know no order."""
+    groups: dict[tuple[str, bool, bool], list[Batch]] = {}
+    for batch in batches:
+        key = (batch.operand, batch.column is None, batch.quanta.ndim == 2)
+        groups.setdefault(key, []).append(batch)
+    return [(key[0], parts) for key, parts in groups.items()]
