@@ -105,8 +105,8 @@ class Idempotency:
 class Appended:
     """The answer to an append, the first one's where it is a replay.
 
-    position: the entry's. updates: the entry's. log_bytes, backlog: as in
-    Record, now. replayed: whether the idempotency key had been used before.
+    position, updates: the entry's; of a replay, those of the first time.
+    log_bytes, backlog: as in Record, now. replayed: whether the idempotency key had been used before.
     """
 
     position: int
@@ -128,7 +128,10 @@ class StoredEntry:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """State bytes with every entry up to `position` folded in. Position 0 with b"" before the first one."""
+    """State bytes with every entry up to `position` folded in.
+
+    Position 0, EMPTY_DIGEST and b"" before the first one.
+    """
 
     position: int
     digest: str
@@ -164,7 +167,8 @@ class Usage:
     """What the metrics show. sketches: count by tenant. largest: the biggest ones by total bytes.
 
     other: by tenant, (state bytes, log bytes) summed over the sketches not in `largest`.
-    backlog: coordinates not yet compacted, over everything. idempotency_keys: how many are remembered.
+    backlog: coordinates not yet compacted, over everything. idempotency_keys: how many
+    are remembered.
     """
 
     sketches: dict[str, int] = field(default_factory=dict)
@@ -175,7 +179,10 @@ class Usage:
 
 
 class Store(Protocol):
-    """Durable logs and checkpoints. Every method is atomic; each write is durable when it returns."""
+    """Durable logs and checkpoints.
+
+    Every method is atomic; each write is durable when it returns.
+    """
 
     async def start(self) -> None:
         """Open, and migrate or refuse a stored format. Raises StoreUnavailable."""
@@ -188,7 +195,10 @@ class Store(Protocol):
         ...
 
     async def create(self, record: Record) -> tuple[Record, bool]:
-        """Store a new sketch unless its name exists. Returns (the stored record, whether it is new)."""
+        """Store a new sketch with an empty log unless its name exists.
+
+        Returns (the stored record, whether it is new).
+        """
         ...
 
     async def get(self, key: SketchKey) -> Record | None: ...
@@ -201,7 +211,10 @@ class Store(Protocol):
         ...
 
     async def delete(self, key: SketchKey) -> bool:
-        """Forget the sketch, its log, checkpoint and idempotency keys. Returns whether it existed."""
+        """Forget the sketch, its log, checkpoint and idempotency keys.
+
+        Returns whether it existed.
+        """
         ...
 
     async def set_ttl(self, key: SketchKey, ttl_seconds: float | None) -> Record | None:
@@ -218,8 +231,8 @@ class Store(Protocol):
         """No later entry may change the operand; sealing twice is sealing once.
 
         Raises NotFound (also for another incarnation), and InvalidRequest (code
-        idempotency_key_reused) when the key was used with another body digest.
-        Does not change position or digest.
+        idempotency_key_reused) when the key was used with another body digest or
+        for an append; a replay changes nothing. Does not change position or digest.
         """
         ...
 
@@ -237,9 +250,9 @@ class Store(Protocol):
         In this order: NotFound unless the sketch exists with that incarnation;
         the first answer, replayed, when the idempotency key was used with the
         same body digest, InvalidRequest (code idempotency_key_reused) when with
-        another; Conflict (code operand_sealed) when one of the entry's operands
-        is sealed; BacklogFull when log_bytes has reached max_log_bytes. On
-        success log_bytes, backlog, updates, underflowed, position, digest and
+        another or for a seal; Conflict (code operand_sealed) when one of the
+        entry's operands is sealed; BacklogFull when log_bytes has reached
+        max_log_bytes. On success log_bytes, backlog, updates, underflowed, position, digest and
         the expiry advance together.
         """
         ...
@@ -282,13 +295,20 @@ class Store(Protocol):
     async def acquire_lease(
         self, key: SketchKey, incarnation: str, holder: str, seconds: float
     ) -> bool:
-        """Whether `holder` alone may compact for that long. A courtesy: correctness never rests on it."""
+        """Whether `holder` alone may compact for that long; False if the sketch is gone.
+
+        Asking again while holding it prolongs it. A courtesy: correctness never
+        rests on it.
+        """
         ...
 
     async def release_lease(self, key: SketchKey, incarnation: str, holder: str) -> None: ...
 
     async def sweep(self, limit: int) -> int:
-        """Remove up to `limit` expired sketches and idempotency keys; returns how many went."""
+        """Remove up to `limit` expired sketches and idempotency keys; returns how many went.
+
+        Keys that go with their sketch are not counted.
+        """
         ...
 
     async def usage(self, largest: int) -> Usage:
