@@ -2,66 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
-from typing import Any
+import secrets
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Final, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from service import log_entries, sketch_plans
+from service import sketch_requests as requests
+from service.compaction import Compactor
+from service.errors import BacklogFull, Conflict, InvalidRequest, NotFound
+from service.materializer import Identity, Materializer
+from service.metrics import Metrics
+from service.pool import BoundedPool
+from service.ports import Appended, Clock, Entry, Idempotency, Record, SketchKey, Store
+from service.settings import Settings
+from service.sketch_answers import Acknowledgement, Info, SampleAnswer, SampleRequest
+from service.sketch_identities import Identities, no_such_sketch
 from sketch_core.batch import Columns
+from sketch_core.codec import from_snapshot, to_snapshot
 from sketch_core.results import Estimates, Norm, Sample
+from sketch_core.sketch import Sketch
 from sketch_core.spec import Spec
+
+__all__ = ["Acknowledgement", "Info", "SampleAnswer", "SampleRequest", "Sketches"]
 
 F64 = npt.NDArray[np.float64]
 U64 = npt.NDArray[np.uint64]
+T = TypeVar("T")
 
-
-@dataclass(frozen=True, slots=True)
-class Info:
-    """A sketch as its owner sees it; http_schemas turns it into JSON. Times in seconds since the epoch."""
-
-    name: str
-    spec: Spec
-    ttl_seconds: float | None
-    state_bytes: int
-    log_bytes: int
-    updates: int
-    underflowed: int
-    version: str
-    exact: bool
-    sealed: tuple[str, ...]
-    created_at: float
-    expires_at: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Acknowledgement:
-    """An update is durable. accepted: updates in the batch. version: includes it."""
-
-    accepted: int
-    version: str
-
-
-@dataclass(frozen=True, slots=True)
-class SampleRequest:
-    """count and replacement: None for the spec's defaults. queries: float64 (q, d), or None.
-
-    """
-
-    count: int | None = None
-    replacement: bool | None = None
-    draw: int = 0
-    queries: F64 | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SampleAnswer:
-    """samples: one a query, or one. draws: R of the spec, None where any draw number is served (exact)."""
-
-    samples: list[Sample]
-    draws: int | None
-    version: str
+#: Batches up to this many numbers are checked on the event loop: a thread would cost more.
+_INLINE_NUMBERS: Final = 512
 
 
 class Sketches:
@@ -73,41 +45,135 @@ class Sketches:
     InvalidSnapshot -> InvalidRequest (code invalid_snapshot).
     """
 
+    def __init__(
+        self,
+        store: Store,
+        materializer: Materializer,
+        compactor: Compactor,
+        pool: BoundedPool,
+        metrics: Metrics,
+        settings: Settings,
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._materializer = materializer
+        self._compactor = compactor
+        self._pool = pool
+        self._metrics = metrics
+        self._settings = settings
+        self._clock = clock
+        self._identities = Identities(store)
+
+    @classmethod
+    def over(
+        cls, store: Store, pool: BoundedPool, metrics: Metrics, settings: Settings, clock: Clock
+    ) -> Self:
+        """The use cases over a store, with a cache and a compactor of their own."""
+        materializer = Materializer(
+            store,
+            pool,
+            metrics,
+            cache_bytes=settings.cache_bytes,
+            chunk_bytes=settings.fold_chunk_bytes,
+        )
+        compactor = Compactor(store, materializer, pool, metrics, settings)
+        return cls(store, materializer, compactor, pool, metrics, settings, clock)
+
+    async def close(self) -> None:
+        """End the background work. Pool and store are their owner's to close, after this."""
+        await self._compactor.close()
+        await self._materializer.close()
+
+    # Sketches by name
+
     def plan(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """The body of POST /v1/plan. request: a spec as sent (ttl_seconds allowed)."""
-        raise NotImplementedError
+        return sketch_plans.plan_json(request, self._settings)
 
-    async def create(
-        self, tenant: str, name: str, request: Mapping[str, Any]
-    ) -> tuple[Info, bool]:
-        """Create, or find the same. request: the spec as sent, with ttl_seconds. Returns (info, new)."""
-        raise NotImplementedError
+    async def create(self, tenant: str, name: str, request: Mapping[str, Any]) -> tuple[Info, bool]:
+        """Create, or find the same. request: the spec as sent. Returns (info, whether it is new)."""
+        key = SketchKey(tenant, requests.check_name(name))
+        plan = sketch_plans.read_request(request, self._settings)
+        now = self._clock.now()
+        wanted = Record(
+            key=key,
+            incarnation=secrets.token_hex(16),
+            spec=plan.spec.to_bytes(),
+            request=plan.canonical,
+            created_at=now,
+            ttl_seconds=plan.ttl_seconds,
+            expires_at=None if plan.ttl_seconds is None else now + plan.ttl_seconds,
+            state_bytes=plan.spec.memory_bytes,
+        )
+        stored, new = await self._store.create(wanted)
+        if not new and not sketch_plans.is_same(plan, stored):
+            raise Conflict("a sketch of this name has another spec", code="spec_differs")
+        return self._info(stored), new
 
     async def get(self, tenant: str, name: str) -> Info:
-        raise NotImplementedError
-
-    async def list(
-        self, tenant: str, *, prefix: str = "", limit: int = 100, cursor: str | None = None
-    ) -> tuple[list[Info], str | None]:
-        """(infos by name, the cursor of the next page or None)."""
-        raise NotImplementedError
+        return self._info(await self._identities.record(_key(tenant, name)))
 
     async def delete(self, tenant: str, name: str) -> None:
-        raise NotImplementedError
+        key = _key(tenant, name)
+        if not await self._store.delete(key):
+            raise no_such_sketch()
+        identity = self._identities.forget(key)
+        if identity is not None:
+            self._materializer.forget(identity)
 
     async def set_ttl(self, tenant: str, name: str, ttl_seconds: float | None) -> Info:
-        raise NotImplementedError
+        ttl = sketch_plans.read_ttl(ttl_seconds, self._settings)
+        record = await self._store.set_ttl(_key(tenant, name), ttl)
+        if record is None:
+            raise no_such_sketch()
+        return self._info(record)
 
     async def seal(
         self, tenant: str, name: str, operand: str, *, idempotency_key: str | None = None
     ) -> Info:
-        raise NotImplementedError
+        digest = requests.digest_of("seal", operand)
+        once = requests.idempotency(
+            requests.check_key(idempotency_key, self._settings), digest, self._settings
+        )
+
+        async def attempt(identity: Identity) -> Info:
+            requests.check_operand(identity.spec, operand, "/operand")
+            if operand == "x" and identity.spec.collapsed:
+                return await self.get(tenant, name)  # sealed since creation
+            return self._info(
+                await self._store.seal(identity.key, identity.incarnation, operand, once)
+            )
+
+        return await self._identities.act(_key(tenant, name), attempt)
+
+    # Changes
 
     async def update(
         self, tenant: str, name: str, columns: Columns, *, idempotency_key: str | None = None
     ) -> Acknowledgement:
         """Validate against the spec, append, return once durable."""
-        raise NotImplementedError
+        with self._metrics.update() as observed:
+            key = requests.check_key(idempotency_key, self._settings)
+
+            async def attempt(identity: Identity) -> Acknowledgement:
+                observed.kind = identity.spec.kind
+                prepared = await self._prepare(identity.spec, columns, key is not None)
+                entry = Entry(
+                    id=secrets.token_hex(16),
+                    operands=frozenset((prepared.operand,)),
+                    payload=prepared.payload,
+                    updates=prepared.updates,
+                    coordinates=prepared.coordinates,
+                    underflowed=prepared.underflowed,
+                )
+                once = requests.idempotency(key, prepared.body_digest, self._settings)
+                appended = await self._append(identity, entry, once)
+                observed.coordinates = prepared.coordinates
+                if appended.replayed:
+                    observed.outcome = "replayed"
+                return Acknowledgement(appended.updates, _version(identity, appended.position))
+
+            return await self._identities.act(_key(tenant, name), attempt)
 
     async def merge(
         self,
@@ -119,25 +185,16 @@ class Sketches:
         idempotency_key: str | None = None,
     ) -> Acknowledgement:
         """Add another sketch of the tenant as it is now. The acknowledgement's accepted is 0."""
-        raise NotImplementedError
+        key = requests.check_key(idempotency_key, self._settings)
 
-    async def sample(self, tenant: str, name: str, request: SampleRequest) -> SampleAnswer:
-        raise NotImplementedError
+        async def attempt(identity: Identity) -> Acknowledgement:
+            wanted = requests.check_operands(identity.spec, operands)
+            digest = requests.digest_of("merge", source, *sorted(wanted))
+            once = requests.idempotency(key, digest, self._settings)
+            data = await self._source_state(tenant, source, identity)
+            return await self._append_state(identity, data, wanted, once)
 
-    async def estimate(
-        self, tenant: str, name: str, index: U64, queries: F64 | None = None
-    ) -> tuple[list[Estimates], str]:
-        """(one Estimates a query or one, version)."""
-        raise NotImplementedError
-
-    async def norm(
-        self, tenant: str, name: str, power: float | None = None, queries: F64 | None = None
-    ) -> tuple[list[Norm], str]:
-        raise NotImplementedError
-
-    async def snapshot(self, tenant: str, name: str) -> tuple[bytes, str]:
-        """(canonical bytes, version)."""
-        raise NotImplementedError
+        return await self._identities.act(_key(tenant, name), attempt)
 
     async def add_snapshot(
         self,
@@ -148,4 +205,181 @@ class Sketches:
         *,
         idempotency_key: str | None = None,
     ) -> Acknowledgement:
-        raise NotImplementedError
+        """Add a state made elsewhere; it is read whole before anything is logged."""
+        key = requests.check_key(idempotency_key, self._settings)
+
+        async def attempt(identity: Identity) -> Acknowledgement:
+            wanted = requests.check_operands(identity.spec, operands)
+            digest = await self._pool.run(requests.digest_of, "add_snapshot", data, *sorted(wanted))
+            with requests.translated():
+                await self._pool.run(from_snapshot, data, identity.spec)
+            once = requests.idempotency(key, digest, self._settings)
+            return await self._append_state(identity, data, wanted, once)
+
+        return await self._identities.act(_key(tenant, name), attempt)
+
+    # Questions
+
+    async def sample(self, tenant: str, name: str, request: SampleRequest) -> SampleAnswer:
+        """Draw from the sketch at its head."""
+        answers = requests.check_queries(request.queries, self._settings)
+        if request.count is not None:
+            requests.check_count(request.count, answers, self._settings)
+
+        def draw(sketch: Sketch) -> list[Sample]:
+            return sketch.sample(
+                sketch.spec.samples if request.count is None else request.count,
+                replacement=bool(request.replacement),
+                draw=request.draw,
+                queries=request.queries,
+            )
+
+        samples, identity, position = await self._ask(tenant, name, draw)
+        draws = identity.spec.repetitions if identity.spec.method == "sketch" else None
+        return SampleAnswer(samples, draws, _version(identity, position))
+
+    async def estimate(
+        self, tenant: str, name: str, index: U64, queries: F64 | None = None
+    ) -> tuple[list[Estimates], str]:
+        """(one Estimates a query or one, version)."""
+        answers = requests.check_queries(queries, self._settings)
+        requests.check_indices(index.size, answers, self._settings)
+        found, identity, position = await self._ask(
+            tenant, name, lambda sketch: sketch.estimate(index, queries=queries)
+        )
+        return found, _version(identity, position)
+
+    async def norm(
+        self, tenant: str, name: str, power: float | None = None, queries: F64 | None = None
+    ) -> tuple[list[Norm], str]:
+        """(one Norm a query or one, version)."""
+        requests.check_queries(queries, self._settings)
+        found, identity, position = await self._ask(
+            tenant, name, lambda sketch: sketch.norm(power, queries=queries)
+        )
+        return found, _version(identity, position)
+
+    async def snapshot(self, tenant: str, name: str) -> tuple[bytes, str]:
+        """(canonical bytes, version)."""
+
+        async def attempt(identity: Identity) -> tuple[bytes, str]:
+            data, position = await self._materializer.query(identity, to_snapshot)
+            return data, _version(identity, position)
+
+        return await self._identities.act(_key(tenant, name), attempt)
+
+    # Steps
+
+    async def _ask(
+        self, tenant: str, name: str, question: Callable[[Sketch], T]
+    ) -> tuple[T, Identity, int]:
+        """The answer of a sketch at its head, which sketch that was, and at which position."""
+        with self._metrics.sample() as observed:
+
+            async def attempt(identity: Identity) -> tuple[T, Identity, int]:
+                observed.kind = identity.spec.kind
+                with requests.translated():
+                    answer, position = await self._materializer.query(identity, question)
+                return answer, identity, position
+
+            return await self._identities.act(_key(tenant, name), attempt)
+
+    async def _prepare(self, spec: Spec, columns: Columns, keyed: bool) -> requests.Prepared:
+        numbers = requests.count_numbers(columns)
+        if numbers > self._settings.max_batch_updates:
+            raise InvalidRequest(
+                f"at most {self._settings.max_batch_updates} numbers in one batch",
+                code="batch_too_large",
+            )
+        with requests.translated():
+            if numbers <= _INLINE_NUMBERS:
+                return requests.prepare(spec, columns, keyed)
+            return await self._pool.run(requests.prepare, spec, columns, keyed)
+
+    async def _append(self, identity: Identity, entry: Entry, once: Idempotency | None) -> Appended:
+        try:
+            appended = await self._store.append(
+                identity.key,
+                identity.incarnation,
+                entry,
+                once,
+                max_log_bytes=self._settings.max_log_bytes,
+            )
+        except BacklogFull:
+            # A process that starts on a full log hears of it in no other way.
+            self._compactor.consider(identity, self._settings.max_log_bytes)
+            raise
+        self._compactor.consider(identity, appended.log_bytes)
+        return appended
+
+    async def _append_state(
+        self, identity: Identity, data: bytes, operands: frozenset[str], once: Idempotency | None
+    ) -> Acknowledgement:
+        entry = Entry(
+            id=secrets.token_hex(16),
+            operands=operands,
+            payload=log_entries.pack_state(operands),
+            attachment=data,
+        )
+        appended = await self._append(identity, entry, once)
+        return Acknowledgement(appended.updates, _version(identity, appended.position))
+
+    async def _source_state(self, tenant: str, source: str, target: Identity) -> bytes:
+        async def attempt(found: Identity) -> bytes:
+            if found.spec.fingerprint() != target.spec.fingerprint():
+                raise Conflict(
+                    "the two sketches' kind, shape, power, seed, sizes or x differ",
+                    code="incompatible_sketches",
+                )
+            data, _ = await self._materializer.query(found, to_snapshot)
+            return data
+
+        try:
+            return await self._identities.act(_key(tenant, source), attempt)
+        except NotFound as error:
+            raise NotFound("no such source sketch", pointer="/source") from error
+
+    def _info(self, record: Record) -> Info:
+        identity = self._identities.of(record)
+        folded = self._materializer.peek(identity)
+        sealed = record.sealed | ({"x"} if identity.spec.collapsed else set())
+        return Info(
+            name=record.key.name,
+            spec=identity.spec,
+            ttl_seconds=record.ttl_seconds,
+            state_bytes=record.state_bytes,
+            log_bytes=record.log_bytes,
+            updates=record.updates,
+            underflowed=record.underflowed,
+            version=_version(identity, record.position),
+            exact=record.exact and (folded is None or folded.sketch.exact),
+            sealed=tuple(sorted(sealed)),
+            created_at=record.created_at,
+            expires_at=record.expires_at,
+        )
+
+    # Last, so that `list` is still the builtin type in the signatures above.
+
+    async def list(
+        self, tenant: str, *, prefix: str = "", limit: int = 100, cursor: str | None = None
+    ) -> tuple[list[Info], str | None]:
+        """(infos by name, the cursor of the next page or None)."""
+        if not 1 <= limit <= self._settings.max_list_limit:
+            raise InvalidRequest(
+                f"must be from 1 to {self._settings.max_list_limit}", pointer="/limit"
+            )
+        after = requests.read_cursor(cursor)
+        records = await self._store.list(
+            tenant, prefix=requests.check_prefix(prefix), limit=limit + 1, after=after
+        )
+        more = len(records) > limit
+        infos = [self._info(record) for record in records[:limit]]
+        return infos, requests.write_cursor(infos[-1].name) if more else None
+
+
+def _key(tenant: str, name: str) -> SketchKey:
+    return SketchKey(tenant, requests.find_name(name))
+
+
+def _version(identity: Identity, position: int) -> str:
+    return f"{identity.incarnation[:8]}-{position}"

@@ -1,0 +1,188 @@
+"""Spec requests as the service takes them: the core's fields and ttl_seconds, within the limits."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from service.errors import InvalidRequest
+from service.ports import Record
+from service.settings import Settings
+from sketch_core import scaling, sizing
+from sketch_core.errors import InvalidSpec
+from sketch_core.spec import Spec, random_seed, resolve
+
+#: Cells are int64; this many bits are there for their size.
+_CELL_BITS: Final = 62
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A request understood. canonical: bytes that are equal for equal requests."""
+
+    spec: Spec
+    ttl_seconds: float | None
+    canonical: bytes
+    seeded: bool
+
+
+def read_request(
+    request: Mapping[str, Any], settings: Settings, *, check_limits: bool = True
+) -> Plan:
+    """Resolve a request. Raises InvalidRequest with the pointer of the field at fault."""
+    fields = {name: value for name, value in request.items() if value is not None}
+    ttl_seconds = read_ttl(fields.pop("ttl_seconds", None), settings)
+    try:
+        spec = resolve(fields)
+    except InvalidSpec as error:
+        raise InvalidRequest(error.detail, code="invalid_spec", pointer=error.pointer) from error
+    if check_limits:
+        _check_memory(spec, settings)
+    if ttl_seconds is not None:
+        fields["ttl_seconds"] = ttl_seconds
+    canonical = json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()
+    return Plan(spec, ttl_seconds, canonical, "seed" in fields)
+
+
+def read_ttl(value: object, settings: Settings) -> float | None:
+    """A ttl_seconds within the service's range, or None."""
+    if value is None:
+        return None
+    low, high = settings.min_ttl_seconds, settings.max_ttl_seconds
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise InvalidRequest(
+            f"must be a number between {low:.16g} and {high:.16g}", pointer="/ttl_seconds"
+        )
+    return float(value)
+
+
+def is_same(plan: Plan, record: Record) -> bool:
+    """Whether a request asks for the sketch that is stored.
+
+    It does when it is what was sent at creation, or when it names the seed,
+    resolves to the very same spec, and leaves the ttl alone.
+    """
+    if plan.canonical == record.request:
+        return True
+    return (
+        plan.seeded
+        and plan.spec == Spec.from_bytes(record.spec)
+        and plan.ttl_seconds in (None, record.ttl_seconds)
+    )
+
+
+def _limit(spec: Spec, settings: Settings) -> int:
+    return settings.max_dense_bytes if spec.method == "exact" else settings.max_sketch_bytes
+
+
+def _check_memory(spec: Spec, settings: Settings) -> None:
+    limit = _limit(spec, settings)
+    if spec.memory_bytes <= limit:
+        return
+    code = "dense_too_large" if spec.method == "exact" else "sketch_too_large"
+    raise InvalidRequest(
+        f"would take {spec.memory_bytes} bytes; the limit is {limit}",
+        code=code,
+        pointer=_weightiest_field(spec, limit),
+    )
+
+
+def _weightiest_field(spec: Spec, limit: int) -> str:
+    """The field whose reduction alone would do, or else the one that weighs most."""
+    if spec.method == "exact" or spec.sizes is None:
+        return "/shape/n"
+    if spec.repetitions > 1 and _with(spec, repetitions=1).memory_bytes <= limit:
+        return "/repetitions"
+    if spec.columns > 1 and spec.memory_bytes // spec.columns <= limit:
+        return "/shape/d"
+    widest = max(spec.sizes.width, spec.sizes.upper_width, spec.sizes.estimate_width)
+    for name in ("width", "upper_width", "estimate_width"):
+        if getattr(spec.sizes, name) == widest:
+            return f"/{name}"
+    return "/samples"
+
+
+def _with(spec: Spec, **changes: Any) -> Spec:
+    return dataclasses.replace(spec, **changes)
+
+
+def plan_json(request: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
+    """The body of POST /v1/plan: sizes, memory, expected errors and the method auto would take.
+
+    A plan over the limits is answered, with `fits` false: plans are for asking.
+    """
+    plan = read_request(request, settings, check_limits=False)
+    spec = plan.spec
+    shown = spec.to_json()
+    if not plan.seeded:
+        shown["seed"] = None  # each creation would draw its own
+    out: dict[str, Any] = {
+        "spec": shown,
+        "kind": spec.kind,
+        "shape": spec.shape_json(),
+        "method": spec.method,
+        "samples": spec.samples,
+        "repetitions": spec.repetitions,
+        "quantum_bits": spec.quantum_bits,
+        "quantum": math.ldexp(1.0, -spec.quantum_bits),
+        "largest_value": largest_value(spec),
+        "memory_bytes": spec.memory_bytes,
+        "exact_memory_bytes": spec.exact_memory_bytes,
+        "limit_bytes": _limit(spec, settings),
+        "fits": spec.memory_bytes <= _limit(spec, settings),
+        "ttl_seconds": plan.ttl_seconds,
+        "expected_errors": _expected_errors(spec),
+        "advice": _advice(request, spec),
+    }
+    if spec.sizes is not None:
+        out |= {
+            "width": spec.sizes.width,
+            "upper_width": spec.sizes.upper_width,
+            "estimate_width": spec.sizes.estimate_width,
+            "depth": spec.sizes.depth,
+            "levels": spec.sizes.levels,
+        }
+    return out
+
+
+def largest_value(spec: Spec) -> float:
+    """The |y_i| (of A unless x is fixed) that surely fits a cell, alone, however it is scaled."""
+    bits = _CELL_BITS - spec.value_bits
+    if spec.sizes is not None and spec.distribution.power is not None:
+        bits -= scaling.scale_bits(spec.distribution.power, spec.clip)
+    return math.ldexp(1.0, bits)
+
+
+def _expected_errors(spec: Spec) -> dict[str, Any]:
+    if spec.method == "exact":
+        return {}
+    expected = getattr(sizing, "expected_errors", None)
+    return dict(expected(spec)) if expected is not None else {}
+
+
+def _advice(request: Mapping[str, Any], spec: Spec) -> dict[str, str]:
+    """Which method auto would take for this request, and why."""
+    fields = {name: value for name, value in request.items() if name != "ttl_seconds"}
+    chosen = resolve({**fields, "method": "auto"}, draw_seed=random_seed)
+    dense, power = spec.exact_memory_bytes, spec.distribution.power
+    if chosen.method == "sketch":
+        return {
+            "method": "sketch",
+            "reason": f"the sketch takes {chosen.memory_bytes} bytes where the dense operands "
+            f"take {dense}",
+        }
+    if power is None:
+        reason = "no sketch smaller than the vector can serve softmax"
+    elif not 1.0 <= power <= 2.0:
+        reason = f"sketches serve powers from 1 to 2, not {power:g}"
+    else:
+        sketched = resolve({**fields, "method": "sketch"}, draw_seed=random_seed)
+        reason = (
+            f"the dense operands take {dense} bytes where a sketch would take "
+            f"{sketched.memory_bytes}, and answer exactly"
+        )
+    return {"method": "exact", "reason": reason}

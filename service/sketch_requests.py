@@ -1,0 +1,220 @@
+"""What requests must satisfy before a use case acts on them, and how core errors become ours."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from service import log_entries
+from service.errors import Conflict, InvalidRequest, NotFound
+from service.ports import Idempotency
+from service.settings import Settings
+from sketch_core.batch import Columns, encode, quantise
+from sketch_core.errors import (
+    DrawsExhausted,
+    IncompatibleSketches,
+    InvalidSnapshot,
+    SketchError,
+    UnsupportedSnapshot,
+)
+from sketch_core.spec import OPERANDS, Spec
+
+F64 = npt.NDArray[np.float64]
+
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}\Z")
+_PREFIX: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9._:-]{0,127})?\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An update ready to be appended. body_digest: b"" when no key asked for it."""
+
+    payload: bytes
+    operand: str
+    updates: int
+    coordinates: int
+    underflowed: int
+    body_digest: bytes
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Errors of the core as errors of the service."""
+    try:
+        yield
+    except DrawsExhausted as error:
+        raise InvalidRequest(error.detail, code="draws_exhausted", pointer="/draw") from error
+    except IncompatibleSketches as error:
+        raise Conflict(error.detail, code="incompatible_sketches") from error
+    except UnsupportedSnapshot as error:
+        raise InvalidRequest(error.detail, code="unsupported_snapshot") from error
+    except InvalidSnapshot as error:
+        raise InvalidRequest(error.detail, code="invalid_snapshot") from error
+    except SketchError as error:
+        raise InvalidRequest(error.detail, pointer=error.pointer) from error
+
+
+def check_name(name: str) -> str:
+    """A name as given. Raises InvalidRequest."""
+    if _NAME.match(name) is None:
+        raise InvalidRequest(
+            "a name is a letter or digit, then up to 127 letters, digits, '.', '_', ':' or '-'",
+            code="invalid_name",
+        )
+    return name
+
+
+def find_name(name: str) -> str:
+    """A name to look up: one that cannot exist does not."""
+    if _NAME.match(name) is None:
+        raise NotFound("no such sketch")
+    return name
+
+
+def check_prefix(prefix: str) -> str:
+    """A prefix of a name, as given. Raises InvalidRequest."""
+    if _PREFIX.match(prefix) is None:
+        raise InvalidRequest("no name starts so", code="invalid_name", pointer="/prefix")
+    return prefix
+
+
+def write_cursor(name: str) -> str:
+    """An opaque cursor that continues after this name."""
+    return base64.urlsafe_b64encode(name.encode()).decode().rstrip("=")
+
+
+def read_cursor(cursor: str | None) -> str | None:
+    """The name a cursor continues after. Raises InvalidRequest for one we did not write."""
+    if cursor is None:
+        return None
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        name = base64.b64decode(padded, altchars=b"-_", validate=True).decode("ascii")
+    except (binascii.Error, ValueError):
+        name = ""
+    if _NAME.match(name) is None:
+        raise InvalidRequest("not a cursor of this service", pointer="/cursor")
+    return name
+
+
+def check_operand(spec: Spec, operand: str, pointer: str) -> str:
+    """A streamed operand of the kind. Raises InvalidRequest."""
+    if operand not in OPERANDS[spec.kind]:
+        raise InvalidRequest(f"must be one of {', '.join(OPERANDS[spec.kind])}", pointer=pointer)
+    return operand
+
+
+def check_operands(spec: Spec, operands: Collection[str] | None) -> frozenset[str]:
+    """The operands to add: those named, or the kind's first."""
+    if operands is None:
+        return frozenset(OPERANDS[spec.kind][:1])
+    if not operands:
+        raise InvalidRequest("names no operand", pointer="/operands")
+    for at, operand in enumerate(operands):
+        check_operand(spec, operand, f"/operands/{at}")
+        if operand == "x" and spec.collapsed:
+            raise InvalidRequest("x was given at creation and is fixed", pointer=f"/operands/{at}")
+    return frozenset(operands)
+
+
+def check_key(key: str | None, settings: Settings) -> str | None:
+    """An idempotency key within its limits. Raises InvalidRequest."""
+    longest = settings.max_idempotency_key_length
+    if key is not None and not (0 < len(key) <= longest and key.isascii() and key.isprintable()):
+        raise InvalidRequest(
+            f"an idempotency key is 1 to {longest} printable ASCII characters",
+            code="invalid_idempotency_key",
+        )
+    return key
+
+
+def idempotency(key: str | None, body_digest: bytes, settings: Settings) -> Idempotency | None:
+    """What the store remembers of a keyed change."""
+    if key is None:
+        return None
+    return Idempotency(key, body_digest, settings.idempotency_retention_seconds)
+
+
+def digest_of(operation: str, *parts: bytes | str) -> bytes:
+    """A digest of what was asked: the operation and its parts, each with its length."""
+    digest = hashlib.sha256(operation.encode())
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        digest.update(len(data).to_bytes(8, "little"))
+        digest.update(data)
+    return digest.digest()
+
+
+def _canonical(name: str, values: npt.NDArray[np.generic] | None) -> list[bytes | str]:
+    """A column's name, shape and bytes, the same from JSON and from tensors of any width."""
+    if values is None:
+        return []
+    wide = np.ascontiguousarray(values, "<f8" if values.dtype.kind == "f" else "<u8")
+    return [f"{name}{values.shape}", wide.tobytes()]
+
+
+def columns_digest(columns: Columns) -> bytes:
+    """The digest of an update, however it was encoded on the wire."""
+    parts: list[bytes | str] = [columns.operand]
+    for name in ("index", "row", "column", "delta", "values"):
+        parts += _canonical(name, getattr(columns, name))
+    return digest_of("update", *parts)
+
+
+def count_numbers(columns: Columns) -> int:
+    """Numbers a batch changes: its deltas, or rows times columns."""
+    numbers = columns.values if columns.values is not None else columns.delta
+    return 0 if numbers is None else int(numbers.size)
+
+
+def prepare(spec: Spec, columns: Columns, keyed: bool) -> Prepared:
+    """Check an update whole against the spec and encode it. Raises InvalidBatch."""
+    batch, underflowed = quantise(spec, columns)
+    return Prepared(
+        payload=log_entries.pack_batch(encode(batch)),
+        operand=batch.operand,
+        updates=len(batch),
+        coordinates=batch.coordinates,
+        underflowed=underflowed,
+        body_digest=columns_digest(columns) if keyed else b"",
+    )
+
+
+def check_queries(queries: F64 | None, settings: Settings) -> int:
+    """How many answers a request wants. Raises InvalidRequest for too many."""
+    if queries is None:
+        return 1
+    if len(queries) > settings.max_queries:
+        raise InvalidRequest(
+            f"at most {settings.max_queries} queries in one request",
+            code="too_many_queries",
+            pointer="/queries",
+        )
+    return max(1, len(queries))
+
+
+def check_count(count: int, answers: int, settings: Settings) -> None:
+    """Refuse a number of draws over the limit."""
+    if count < 1 or count * answers > settings.max_sample_count:
+        raise InvalidRequest(
+            f"must be from 1 to {settings.max_sample_count // answers}", pointer="/count"
+        )
+
+
+def check_indices(indices: int, answers: int, settings: Settings) -> None:
+    """Refuse more point estimates than the limit."""
+    if indices * answers > settings.max_estimate_indices:
+        raise InvalidRequest(
+            f"at most {settings.max_estimate_indices // answers} coordinates",
+            code="too_many_indices",
+            pointer="/index",
+        )
