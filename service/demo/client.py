@@ -1,0 +1,140 @@
+"""The demo's view of the service: a process of its own, and the few requests it makes of it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import numpy as np
+import numpy.typing as npt
+from safetensors.numpy import save
+
+START_SECONDS: Final = 30.0
+RETRY_SECONDS: Final = 30.0
+
+
+class DemoError(Exception):
+    """The demo cannot go on; the message is for the person who started it."""
+
+
+@contextlib.contextmanager
+def started_service() -> Iterator[str]:
+    """Run the real service on a free loopback port over a temporary file; yields its URL."""
+    with tempfile.TemporaryDirectory(prefix="sketchd-demo-") as folder:
+        port = _free_port()
+        log = Path(folder) / "service.log"
+        command = [sys.executable, "-m", "service", "serve", "--host", "127.0.0.1"]
+        command += ["--port", str(port), "--grpc-port", "0"]
+        command += ["--store", f"sqlite:///{folder}/demo.db"]
+        # No setting or key of the surroundings reaches a service of the demo's own.
+        clean = {k: v for k, v in os.environ.items() if not k.startswith("SKETCHD_")}
+        with log.open("wb") as sink:
+            process = subprocess.Popen(command, stdout=sink, stderr=sink, env=clean)
+        try:
+            url = f"http://127.0.0.1:{port}"
+            _wait_until_ready(url, process, log)
+            yield url
+        finally:
+            process.terminate()
+            try:
+                process.wait(15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise DemoError(f"the service ended at once:\n{log.read_text('utf-8', 'replace')}")
+        with contextlib.suppress(httpx.TransportError):
+            if httpx.get(f"{url}/readyz", timeout=2.0).status_code == 200:
+                return
+        time.sleep(0.05)
+    raise DemoError(f"the service was not ready after {START_SECONDS:.0f} seconds")
+
+
+class Client:
+    """A connection to a service. Every method raises DemoError with what the service said."""
+
+    def __init__(self, url: str, key: str | None = None) -> None:
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._http = httpx.Client(base_url=url, headers=headers, timeout=120.0)
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._http.close()
+
+    def create(self, name: str, spec: dict[str, Any]) -> dict[str, Any]:
+        """Create a sketch; returns its info."""
+        return self._json("PUT", f"/v1/sketches/{name}", json=spec)
+
+    def plan(self, spec: dict[str, Any]) -> dict[str, Any]:
+        """What a sketch of this spec would be."""
+        return self._json("POST", "/v1/plan", json=spec)
+
+    def info(self, name: str) -> dict[str, Any]:
+        """A sketch's info."""
+        return self._json("GET", f"/v1/sketches/{name}")
+
+    def delete(self, name: str) -> None:
+        """Delete a sketch."""
+        self._send("DELETE", f"/v1/sketches/{name}")
+
+    def add_rows(
+        self, name: str, rows: npt.NDArray[np.int64], values: npt.NDArray[np.float16], key: str
+    ) -> None:
+        """Add whole rows to A. rows (b,), values (b, d). `key` makes a retry count once."""
+        body = save({"row": rows, "values": np.ascontiguousarray(values)}, {"operand": "A"})
+        headers = {"Content-Type": "application/x-safetensors", "Idempotency-Key": key}
+        self._send("POST", f"/v1/sketches/{name}/updates", content=body, headers=headers)
+
+    def sample(
+        self, name: str, queries: list[list[float]], count: int, draw: int, replacement: bool
+    ) -> list[dict[str, Any]]:
+        """One list for each query."""
+        body = {"count": count, "replacement": replacement, "draw": draw, "queries": queries}
+        answer = self._json("POST", f"/v1/sketches/{name}/samples", json=body)
+        return list(answer["results"])
+
+    def _json(self, method: str, path: str, **content: Any) -> dict[str, Any]:
+        return dict(self._send(method, path, **content).json())
+
+    def _send(self, method: str, path: str, **content: Any) -> httpx.Response:
+        deadline = time.monotonic() + RETRY_SECONDS
+        while True:
+            try:
+                response = self._http.request(method, path, **content)
+            except httpx.TransportError as error:
+                raise DemoError(f"{method} {path}: {error}") from error
+            if response.status_code not in (429, 503) or time.monotonic() > deadline:
+                break
+            time.sleep(float(response.headers.get("Retry-After", "1")))
+        if response.is_error:
+            raise DemoError(f"{method} {path} answered {response.status_code}: {_said(response)}")
+        return response
+
+
+def _said(response: httpx.Response) -> str:
+    try:
+        problem = response.json()
+        return str(problem.get("detail") or problem)
+    except (json.JSONDecodeError, AttributeError):
+        return response.text[:500]

@@ -1,0 +1,142 @@
+"""The demo's findings as text a person reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from textwrap import dedent
+from typing import Any, Final
+
+import numpy as np
+
+from service.demo.findings import LEVEL, Findings, QueryFindings
+from service.demo.input import Input, Size
+from service.demo.law import Fit
+from service.demo.run import Collected
+
+#: Numbers of keys to ask a plan for, to find from where a sketch pays.
+PLANNED: Final = tuple(round(2 ** (half / 2) / 1000) * 1000 for half in range(24, 49))
+
+
+def heading(data: Input, size: Size, where: str) -> str:
+    """What is about to happen."""
+    n, d = data.keys.shape
+    return dedent(f"""\
+        sketchd demo: which keys does a query attend to, when nobody stores the keys?
+
+          input    {n:,} keys of {d} numbers, one attention head of all-MiniLM-L6-v2
+                   over real text; {data.deleted.size:,} of them are deleted again
+          service  {where}
+          asked    {size.queries} queries, {size.lists} independent lists of {size.count} keys each,
+                   with and without replacement, from {size.sketches} sketches one after another
+        """)
+
+
+_TABLE_HEAD: Final = """\
+  Draws against the exact law, P(i) = (k_i · q)² / Σ (k_j · q)²
+
+                         with replacement             first draws         output
+  q  spread    draws   χ² (df)     p    off  exact   χ² (df)     p      error  exact"""
+
+_TABLE_FOOT: Final = """
+  spread  as many equally likely keys would be as spread out
+  off     total variation distance over classes of equal mass; beside it an
+          exact sampler's with as many draws: the noise that none is free of
+  output  Σ y² v / Σ y² by Horvitz–Thompson over all lists, relative error;
+          beside it the mean of exact samplers with as many lists"""
+
+
+def table(findings: Findings) -> str:
+    """One line a query."""
+    return "\n".join([_TABLE_HEAD, *(_row(item) for item in findings.queries), _TABLE_FOOT])
+
+
+def _row(item: QueryFindings) -> str:
+    return (
+        f" {item.query:>2}  {item.effective:>6,.0f}  {item.draws:>7,}  {_fit(item.independent)}"
+        f"  {_off(item.independent)}  {_off(item.floor)}  {_fit(item.first)}"
+        f"      {item.errors[-1]:5.1%}  {float(np.mean(item.floor_errors[:, -1])):5.1%}"
+    )
+
+
+def _fit(fit: Fit | None) -> str:
+    return (
+        f"{fit.statistic:5.1f} ({fit.freedom:>2})  {fit.p_value:4.2f}" if fit else " (too few)     "
+    )
+
+
+def _off(fit: Fit | None) -> str:
+    return f"{fit.distance:5.1%}" if fit else "    -"
+
+
+def memory(
+    data: Input, size: Size, collected: Collected, plans: Mapping[int, Mapping[str, Any]]
+) -> str:
+    """What it took to hold, said plainly."""
+    n, d = data.keys.shape
+    each, dense = collected.state_bytes / size.repetitions, float(n * d * 8)
+    pays, largest = crossover(plans), max(plans)
+    sketch, exact = (
+        _bytes(plans[largest][field]) for field in ("memory_bytes", "exact_memory_bytes")
+    )
+    return _block(
+        "Memory",
+        f"the keys as the exact method keeps them  {_bytes(dense):>8}",
+        f"a sketch, for each independent list      {_bytes(each):>8}",
+        f"At {n:,} keys one list takes {each / dense:.2f} times the keys, and all",
+        f"{size.repetitions} of a sketch {collected.state_bytes / dense:.0f} times: here a sketch "
+        + ("hardly pays" if each < dense else "does not pay")
+        + ', and "method": "auto"',
+        "would keep the keys. The demo insists on sketches to test them.",
+        f"By the service's own plan one list pays from {pays:,} keys"
+        if pays
+        else "By the service's own plan one list never pays",
+        f"on; at {largest:,} it takes {sketch} where the keys take {exact}.",
+    )
+
+
+def times(collected: Collected, size: Size) -> str:
+    """How long it took."""
+    rate = collected.numbers / max(collected.streaming, 1e-9)
+    each = collected.sampling / max(collected.requests, 1) * 1000
+    lists = collected.requests * size.queries
+    return _block(
+        "Time",
+        f"streaming  {collected.streaming:5.1f} s  {collected.numbers:,} numbers over HTTP,",
+        f"                    {rate / 1e6:.1f} million a second, each durable when answered",
+        f"drawing    {collected.sampling:5.1f} s  {lists:,} lists,"
+        f" {collected.requests:,} requests of {each:.0f} ms,",
+        "                    folding what was streamed included",
+    )
+
+
+def verdict(findings: Findings, collected: Collected) -> str:
+    """Whether it holds, and on what ground."""
+    statuses = sorted(collected.statuses.items())
+    times_drawn = f"drawn {findings.deleted_drawn:,} times, which must not be"
+    return _block(
+        "Verdict: " + ("PASSED" if findings.passed else "FAILED"),
+        "lists         " + ", ".join(f"{number:,} {status}" for status, number in statuses),
+        "deleted keys  " + (times_drawn if findings.deleted_drawn else "never drawn"),
+        f"law           smallest p-value of {findings.tests} tests, times {findings.tests}:"
+        f" {findings.smallest:.2g} (fails under {LEVEL:g})",
+    )
+
+
+def _block(title: str, *lines: str) -> str:
+    return "\n".join([f"  {title}", *(f"    {line}" for line in lines)])
+
+
+def _bytes(number: float) -> str:
+    for unit in ("B", "KB", "MB"):
+        if number < 999.5:
+            return f"{number:.3g} {unit}"
+        number /= 1000
+    return f"{number:.3g} GB"
+
+
+def crossover(plans: Mapping[int, Mapping[str, Any]]) -> int | None:
+    """The first number of keys at which a plan is smaller than the dense operands."""
+    paying = (
+        n for n, plan in sorted(plans.items()) if plan["memory_bytes"] < plan["exact_memory_bytes"]
+    )
+    return next(paying, None)
