@@ -1,0 +1,85 @@
+"""Whether the service is alive, ready, or on its way out; and how many requests are under way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from service.errors import Unavailable
+
+#: A store that takes longer to answer a ping does not serve requests either.
+_PING_SECONDS: Final = 2.0
+
+
+class NotReady(Unavailable):
+    """The service is starting or stopping."""
+
+    default_code = "not_ready"
+
+
+class Health:
+    """Not ready at first and while draining; ready in between, as long as the store answers.
+
+    ping: returns when the store can read and write.
+    """
+
+    def __init__(self, ping: Callable[[], Awaitable[None]]) -> None:
+        self._ping = ping
+        self._started = False
+        self._draining = False
+        self._under_way = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @property
+    def under_way(self) -> int:
+        """Requests whose answer is not complete."""
+        return self._under_way
+
+    @property
+    def draining(self) -> bool:
+        """Whether the service has begun to stop."""
+        return self._draining
+
+    def ready(self) -> None:
+        """The store has answered: let traffic come."""
+        self._started = True
+
+    def drain(self) -> None:
+        """Tell balancers to send no more."""
+        self._draining = True
+
+    @contextmanager
+    def request(self) -> Iterator[None]:
+        """Count one request while it is under way."""
+        self._under_way += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self._idle.set()
+
+    async def check(self) -> None:
+        """Return when requests can be served; raises Unavailable with the reason."""
+        if self._draining:
+            raise NotReady("the service is stopping")
+        if not self._started:
+            raise NotReady("the service is starting")
+        try:
+            async with asyncio.timeout(_PING_SECONDS):
+                await self._ping()
+        except TimeoutError:
+            raise NotReady(f"the store did not answer within {_PING_SECONDS:g} s") from None
+
+    async def drained(self, seconds: float) -> bool:
+        """Wait until no request is under way, at most so long. Returns whether none is."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
+        except TimeoutError:
+            pass
+        return self._under_way == 0

@@ -1,0 +1,155 @@
+"""Every error code of the HTTP interface: stable names that callers may test for.
+
+docs/errors.md is rendered from this table, /docs/errors shows it, and a test
+looks for codes in the source that are missing here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """status: the HTTP status. title: the problem's. meaning: what to do about it."""
+
+    status: int
+    title: str
+    meaning: str
+
+
+_RETRY: Final = "Wait `Retry-After` seconds and send the request again."
+
+CODES: Final[dict[str, Code]] = {
+    "malformed_json": Code(
+        400,
+        "The body is not JSON",
+        "It is empty, cut short, not UTF-8, nested deeper than 200 levels, or not JSON at all.",
+    ),
+    "malformed_safetensors": Code(
+        400,
+        "The body is not safetensors",
+        "The header, the offsets or the length do not fit; often the body was cut short.",
+    ),
+    "malformed_http": Code(400, "The request is not HTTP", "The connection is closed."),
+    "client_disconnected": Code(
+        400, "The client went away", "It closed the connection before its request was read."
+    ),
+    "quota_exceeded": Code(403, "A quota is used up", "Delete sketches, or ask for more."),
+    "route_not_found": Code(404, "No such resource", "No route has this path; see /docs."),
+    "sketch_not_found": Code(
+        404,
+        "No such sketch",
+        "It was never made, was deleted, or has expired.",
+    ),
+    "method_not_allowed": Code(
+        405, "The method is not allowed here", "The header `Allow` names those that are."
+    ),
+    "conflict": Code(409, "The sketch's state forbids it", "The detail says what is in the way."),
+    "spec_differs": Code(
+        409,
+        "The sketch exists with another spec",
+        "Choose another name, or delete the sketch first.",
+    ),
+    "operand_sealed": Code(409, "The operand is sealed", "Nothing changes it any more."),
+    "incompatible_sketches": Code(
+        409,
+        "The sketches do not merge",
+        "They differ in kind, shape, distribution, sizes, seed or fixed x: cells cannot be added.",
+    ),
+    "body_too_large": Code(
+        413,
+        "The body is over the limit",
+        "Send it in several requests; `SKETCHD_MAX_BODY_BYTES` and "
+        "`SKETCHD_MAX_SNAPSHOT_BYTES` are the limits.",
+    ),
+    "unsupported_media_type": Code(
+        415,
+        "The content type is not read here",
+        "Columns come as application/json or application/x-safetensors, snapshots as "
+        "application/octet-stream, all without content-encoding.",
+    ),
+    "invalid": Code(
+        422,
+        "The request is not valid",
+        "`errors` points to the fields at fault: a wrong type, an index out of range, columns of "
+        "different lengths, a number that is not finite. Nothing was applied.",
+    ),
+    "unknown_field": Code(422, "A field is not known", "`errors` points to it; look for a typo."),
+    "invalid_spec": Code(422, "The spec is not valid", "`errors` points to the field at fault."),
+    "sketch_too_large": Code(
+        422, "The sketch would be too large", "`errors` points to the field to reduce."
+    ),
+    "dense_too_large": Code(
+        422,
+        "The dense operands would be too large",
+        "Use method `sketch` or `auto`, or fewer coordinates.",
+    ),
+    "invalid_name": Code(
+        422,
+        "The name is not valid",
+        "A name is a letter or digit, then up to 127 letters, digits, '.', '_', ':' or '-'.",
+    ),
+    "invalid_snapshot": Code(
+        422,
+        "The bytes are not a snapshot",
+        "They are cut short, damaged, or of a version this service does not know.",
+    ),
+    "too_many_queries": Code(
+        422, "Too many queries in one request", "Send them in several requests."
+    ),
+    "too_many_parts": Code(422, "Too many parts in one request", "Send them in several requests."),
+    "draws_exhausted": Code(
+        422,
+        "The sketch holds no such list of draws",
+        "`draw` must be below the spec's `repetitions`; a list used twice is not independent.",
+    ),
+    "idempotency_key_reused": Code(
+        422,
+        "The key was used for another request",
+        "A retry must send the same body; another request needs another key.",
+    ),
+    "invalid_idempotency_key": Code(
+        422, "The idempotency key is not valid", "It is 1 to 255 printable ASCII characters."
+    ),
+    "internal": Code(
+        500,
+        "The service failed",
+        "A bug of ours; the log has it under the `request_id` of the problem.",
+    ),
+    "unavailable": Code(503, "Not now", _RETRY),
+    "store_unavailable": Code(
+        503,
+        "The store does not answer",
+        f"{_RETRY} An update answered so may or may not have been applied, whole: retry it with "
+        "its idempotency key.",
+    ),
+    "backlog_full": Code(
+        503, "The sketch's log is full", f"Compaction is behind. {_RETRY} Nothing was applied."
+    ),
+    "overloaded": Code(503, "The service works to capacity", _RETRY),
+    "not_ready": Code(503, "The service is starting or stopping", _RETRY),
+}
+
+
+def markdown() -> str:
+    """docs/errors.md."""
+    lines = [
+        "# Errors",
+        "",
+        "Rendered from `service/http_codes.py`; a test keeps the two equal.",
+        "",
+        "Every error is a problem of RFC 9457, `application/problem+json`: `type`, `title`,",
+        "`status`, `detail`, a stable `code`, and `errors` with the JSON pointers of the fields at",
+        "fault where there are any. Pointers are of the whole body, in safetensors bodies those",
+        "the same columns would have in JSON; path and query parameters are `/name`, `/limit` and",
+        "so on. Test for `status` and `code`; `title` and `detail` are for people and may change.",
+        "Status 503 comes with `Retry-After`. Every response has `X-Request-ID`.",
+        "",
+        "| code | status | meaning |",
+        "| --- | --- | --- |",
+    ]
+    for name, code in CODES.items():
+        lines.append(f"| `{name}` | {code.status} | {code.title}. {code.meaning} |")
+    return "\n".join(lines) + "\n"

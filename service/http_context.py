@@ -1,0 +1,158 @@
+"""What every route needs: the use cases it serves, and the request's body, media types and keys.
+
+Bodies are read here and nowhere else, so that the size limit holds for every
+route: at once by Content-Length, else as soon as the bytes exceed it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, ParamSpec, Protocol, TypeVar
+
+from starlette.requests import Request
+
+from service import wire, wire_tensors
+from service.errors import InvalidRequest, TooLarge, UnsupportedMedia
+from service.metrics import Metrics
+from service.settings import Settings
+from service.sketches import Sketches
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+JSON: Final = "application/json"
+TENSORS: Final = wire_tensors.MEDIA_TYPE
+OCTETS: Final = "application/octet-stream"
+#: Until access keys exist every request is this tenant's.
+DEFAULT_TENANT: Final = "default"
+
+#: Joining chunks beyond this many bytes would hold up the event loop.
+_INLINE_JOIN_BYTES: Final = 1 << 20
+#: Below these, a safetensors body is read in tens of microseconds.
+_INLINE_TENSOR_BYTES: Final = 1 << 18
+_INLINE_HEADER_BYTES: Final = 1 << 12
+
+
+class Pool(Protocol):
+    """Threads with a bounded queue; Overloaded when it is full."""
+
+    async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call the function in a thread and wait."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What the routes act on; the composition root puts it into the app's state."""
+
+    sketches: Sketches
+    pool: Pool
+    settings: Settings
+    metrics: Metrics
+
+
+def served(request: Request) -> Served:
+    """What this app's routes act on."""
+    context: Served = request.app.state.served
+    return context
+
+
+def tenant_of(request: Request) -> str:  # noqa: ARG001 - access keys will decide
+    """The tenant a request speaks for."""
+    return DEFAULT_TENANT
+
+
+def media_type(request: Request, *readable: str) -> str:
+    """The body's media type, the first readable where none is named, or UnsupportedMedia."""
+    encoding = request.headers.get("content-encoding", "identity")
+    if encoding.strip().lower() != "identity":
+        raise UnsupportedMedia(f"a body in content-encoding {encoding!r} is not read")
+    named = request.headers.get("content-type")
+    if named is None:
+        return readable[0]
+    kind, _, rest = named.partition(";")
+    kind = kind.strip().lower()
+    charset = rest.partition("charset=")[2].strip().strip('"').lower()
+    if kind not in readable or charset not in ("", "utf-8"):
+        raise UnsupportedMedia(f"{named!r} is not read here; {' and '.join(readable)} is")
+    return kind
+
+
+def wants_tensors(request: Request) -> bool:
+    """Whether the Accept header asks for safetensors."""
+    for part in request.headers.get("accept", "").split(","):
+        kind, _, parameters = part.partition(";")
+        if kind.strip().lower() == TENSORS:
+            return parameters.replace(" ", "") not in ("q=0", "q=0.0")
+    return False
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """The whole body. Raises TooLarge as soon as it is known to exceed `limit` bytes."""
+    announced = request.headers.get("content-length", "")
+    if announced.isascii() and announced.isdigit() and int(announced[:20]) > limit:
+        raise _too_large(limit)
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > limit:
+            raise _too_large(limit)
+        chunks.append(chunk)
+    if size > _INLINE_JOIN_BYTES:
+        return await served(request).pool.run(b"".join, chunks)
+    return b"".join(chunks)
+
+
+def _too_large(limit: int) -> TooLarge:
+    return TooLarge(f"the body is over the limit of {limit} bytes")
+
+
+async def read_json(request: Request, parse: Callable[[bytes], T]) -> T:
+    """A JSON body, parsed; in the pool when it is large."""
+    media_type(request, JSON)
+    body = await read_body(request, served(request).settings.max_body_bytes)
+    return await parsed(request, parse, body, len(body) <= wire.INLINE_JSON_BYTES)
+
+
+async def read_columns(
+    request: Request,
+    from_json: Callable[[bytes], T],
+    from_tensors: Callable[[bytes], T],
+) -> T:
+    """A body of columns in either format, parsed; in the pool when it is large."""
+    kind = media_type(request, JSON, TENSORS)
+    body = await read_body(request, served(request).settings.max_body_bytes)
+    if kind == JSON:
+        return await parsed(request, from_json, body, len(body) <= wire.INLINE_JSON_BYTES)
+    header = int.from_bytes(body[:8], "little")
+    small = len(body) <= _INLINE_TENSOR_BYTES and header <= _INLINE_HEADER_BYTES
+    return await parsed(request, from_tensors, body, small)
+
+
+async def parsed(request: Request, parse: Callable[[Any], T], value: Any, inline: bool) -> T:
+    """`parse(value)`, here or in the pool."""
+    if inline:
+        return parse(value)
+    return await served(request).pool.run(parse, value)
+
+
+def idempotency_key(request: Request) -> str | None:
+    """The Idempotency-Key header, checked before the body is read."""
+    key = request.headers.get("idempotency-key")
+    longest = served(request).settings.max_idempotency_key_length
+    if key is not None and not (0 < len(key) <= longest and key.isascii() and key.isprintable()):
+        raise InvalidRequest(
+            f"Idempotency-Key must be 1 to {longest} printable ASCII characters",
+            code="invalid_idempotency_key",
+        )
+    return key
+
+
+def part_key(key: str | None, at: int) -> str | None:
+    """The key of one part of a batch request: of fixed length, never a caller's own."""
+    if key is None:
+        return None
+    return "part:" + hashlib.sha256(f"{key}\n{at}".encode()).hexdigest()

@@ -1,0 +1,190 @@
+"""Examples of /openapi.json. A test sends every request here to a running service.
+
+They belong to two sketches: the vector `clicks` and the matrix `attention`
+(4 columns, to keep the page readable).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from service.http_openapi import example
+
+VECTOR: Final = "clicks"
+MATRIX: Final = "attention"
+VERSION: Final = "7c9e6679f7424de09ad6c0a1f5a9c3d2-3"
+
+_SPEC_VECTOR: Final[dict[str, Any]] = {"kind": "vector", "shape": {"n": 1000000}, "seed": 7}
+_SPEC_MATRIX: Final[dict[str, Any]] = {"kind": "matrix", "shape": {"n": 100000, "d": 4}, "seed": 7}
+
+SPECS: Final = {
+    "vector": example("A vector of a million coordinates", _SPEC_VECTOR, VECTOR),
+    "matrix": example("A matrix whose products A x are sampled", _SPEC_MATRIX, MATRIX),
+    "full": example(
+        "Everything said",
+        {
+            "kind": "vector",
+            "shape": {"n": 1000000},
+            "method": "sketch",
+            "distribution": {"power": 1.5},
+            "samples": 8,
+            "repetitions": 4,
+            "seed": 42,
+            "magnitude": 4096,
+            "ttl_seconds": 86400,
+        },
+        "clicks-by-the-day",
+    ),
+    "softmax": example(
+        "Softmax over an exact matrix with a fixed query",
+        {
+            "kind": "matrix",
+            "shape": {"n": 1000, "d": 4},
+            "method": "exact",
+            "distribution": {"softmax": {"temperature": 2}},
+            "x": [0.5, -1, 0.25, 2],
+        },
+        "softmax-head",
+    ),
+}
+UPDATES: Final = {
+    "vector": example("Two coordinates of a vector", {"index": [5, 9], "delta": [1.5, -2]}),
+    "large": example("Indices as strings", {"index": ["999999", 4], "delta": [1, 1]}),
+    "rows": example(
+        "Whole rows of a matrix",
+        {"operand": "A", "row": [7, 8], "values": [[1, 0, 0.5, -1], [0, 2, 0, 0.25]]},
+        MATRIX,
+    ),
+    "entries": example(
+        "Entries of a matrix",
+        {"operand": "A", "row": [7, 9], "column": [0, 3], "delta": [-1, 4]},
+        MATRIX,
+    ),
+    "x": example(
+        "A streamed query", {"operand": "x", "index": [0], "delta": [0.5]}, "attention-streamed"
+    ),
+}
+MANY_UPDATES: Final = {
+    "two": example(
+        "A vector and a matrix",
+        {
+            "updates": [
+                {"sketch": VECTOR, "index": [5], "delta": [1]},
+                {"sketch": MATRIX, "operand": "A", "row": [7], "values": [[1, 1, 1, 1]]},
+            ]
+        },
+    )
+}
+SAMPLES: Final = {
+    "defaults": example("The spec's number of draws", {}),
+    "one": example("One draw", {"count": 1, "replacement": False, "draw": 0}),
+    "query": example("A matrix and one query", {"count": 4, "x": [1, 0, -1, 0.5]}, MATRIX),
+    "queries": example(
+        "A matrix and two queries", {"count": 4, "queries": [[1, 0, 0, 0], [0, 1, 0, 0]]}, MATRIX
+    ),
+}
+MANY_SAMPLES: Final = {
+    "two": example(
+        "A vector and a matrix",
+        {
+            "requests": [
+                {"sketch": VECTOR, "count": 2},
+                {"sketch": MATRIX, "count": 2, "x": [1, 0, -1, 0.5]},
+            ]
+        },
+    )
+}
+ESTIMATES: Final = {
+    "vector": example("Coordinates of y", {"index": [5, 9]}),
+    "matrix": example("Coordinates of A x", {"index": [7], "x": [1, 0, -1, 0.5]}, MATRIX),
+}
+NORMS: Final = {
+    "default": example("Of the spec's power", {}),
+    "power": example("Of another power", {"power": 2}),
+    "matrix": example("Of A x", {"x": [1, 0, -1, 0.5]}, MATRIX),
+}
+SEALS: Final = {"matrix": example("No more changes of A", {"operand": "A"}, "attention-sealed")}
+MERGES: Final = {
+    "default": example("Everything of another sketch", {"source": "clicks-of-tuesday"}),
+    "operands": example(
+        "Named operands", {"source": "attention-elsewhere", "operands": ["A"]}, MATRIX
+    ),
+}
+PATCHES: Final = {
+    "day": example("Forget it a day after its last update", {"ttl_seconds": 86400}),
+    "never": example("Keep it", {"ttl_seconds": None}),
+}
+
+INFO: Final = {
+    "name": VECTOR,
+    "kind": "vector",
+    "shape": {"n": 1000000},
+    "method": "sketch",
+    "distribution": {"power": 2.0},
+    "samples": 16,
+    "repetitions": 1,
+    "seed": 7,
+    "magnitude": 1024.0,
+    "quantum_bits": 17,
+    "width": 2048,
+    "upper_width": 2048,
+    "estimate_width": 512,
+    "depth": 5,
+    "levels": 2,
+    "ttl_seconds": None,
+    "memory_bytes": {"state": 184320, "log": 96},
+    "updates": 2,
+    "underflowed": 0,
+    "version": VERSION,
+    "exact": True,
+    "sealed": [],
+    "created_at": "2026-01-05T09:30:00.000Z",
+    "expires_at": None,
+}
+ACKNOWLEDGED: Final = {"accepted": 2, "version": VERSION}
+DRAWN: Final = {
+    "status": "ok",
+    "index": [9],
+    "value": [-2.0],
+    "probability": [0.64],
+    "inclusion_probability": [0.66],
+    "norm": 2.5,
+    "threshold": 0.0,
+    "draw": 0,
+    "draws": 1,
+    "version": VERSION,
+}
+ESTIMATED: Final = {
+    "index": [5, 9],
+    "value": [1.5, -2.0],
+    "standard_error": [0.1, 0.1],
+    "version": VERSION,
+}
+NORM: Final = {"power": 2.0, "norm": 2.5, "standard_error": 0.2, "version": VERSION}
+_MISSING: Final = {
+    "type": "/docs/errors#sketch_not_found",
+    "title": "No such sketch",
+    "status": 404,
+    "detail": "there is no sketch 'gone'",
+    "code": "sketch_not_found",
+}
+UPDATE_RESULTS: Final = {
+    "results": [
+        {"sketch": VECTOR, "status": 200, "accepted": 1, "version": VERSION},
+        {"sketch": "gone", "status": 404, "problem": _MISSING},
+    ]
+}
+SAMPLE_RESULTS: Final = {
+    "results": [
+        {"sketch": VECTOR, "status": 200, "answer": DRAWN},
+        {"sketch": "gone", "status": 404, "problem": _MISSING},
+    ]
+}
+PLAN: Final[dict[str, Any]] = {
+    "kind": "vector",
+    "shape": {"n": 1000000},
+    "method": "sketch",
+    "memory_bytes": 184320,
+    "exact_memory_bytes": 8000000,
+    "advice": "sketch: its state is 43 times smaller than the dense operands",
+}

@@ -1,0 +1,163 @@
+"""Routes of /v1 that ask: samples, estimates, norms. They change nothing."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service import http_answer_schemas as answer_schemas
+from service import http_answers, http_bodies, http_examples, http_schemas, wire
+from service.http_api import NameInPath
+from service.http_context import (
+    JSON,
+    TENSORS,
+    parsed,
+    read_columns,
+    read_json,
+    served,
+    tenant_of,
+    wants_tensors,
+)
+from service.http_openapi import answer, body, described, either, ref
+from service.http_updates import each_part, json_response
+from service.sketches import SampleAnswer, SampleRequest
+
+router: Final = APIRouter(prefix="/v1")
+
+_TENSORS_IN: Final = (
+    "`x` (d,) or `queries` (q, d) as tensors; `count`, `replacement` and `draw` in the metadata."
+)
+
+
+@router.post(
+    "/sketches/{name}/samples",
+    tags=["questions"],
+    operation_id="drawSamples",
+    summary="Draw coordinates",
+    **described(
+        request=body(http_schemas.Sample, http_examples.SAMPLES, tensors=_TENSORS_IN),
+        responses={
+            200: answer(
+                either(answer_schemas.Drawn, answer_schemas.DrawnResults),
+                http_examples.DRAWN,
+                'The draws; {"results": […]} with queries. As safetensors on Accept: columns, '
+                "or padded rows with a length column, and the scalars in the metadata.",
+                tensors=True,
+            )
+        },
+        errors=(404,),
+    ),
+)
+async def draw_samples(request: Request, name: NameInPath) -> Response:
+    """Sees every update acknowledged before the request was sent."""
+    asked, several = await read_columns(
+        request, http_bodies.sample_from_json, http_bodies.sample_from_tensors
+    )
+    drawn = await served(request).sketches.sample(tenant_of(request), name, asked)
+    tensors = wants_tensors(request)
+    write = http_answers.sample_tensors if tensors else http_answers.sample_json
+    content = await parsed(
+        request,
+        lambda found: write(found, several),
+        drawn,
+        inline=http_answers.sample_size(drawn) <= wire.INLINE_NUMBERS,
+    )
+    return Response(content, media_type=TENSORS if tensors else JSON)
+
+
+@router.post(
+    "/samples",
+    tags=["questions"],
+    operation_id="drawMany",
+    summary="Draw from many sketches, each part on its own",
+    **described(
+        request=body(http_schemas.Samples, http_examples.MANY_SAMPLES),
+        responses={
+            200: answer(
+                ref(answer_schemas.SampleResults),
+                http_examples.SAMPLE_RESULTS,
+                "One result a part, in order, each with its own status.",
+            )
+        },
+    ),
+)
+async def draw_many(request: Request) -> Response:
+    """Each result holds `answer`, what the sketch's own route would answer, or `problem`."""
+    context = served(request)
+    tenant = tenant_of(request)
+    most = context.settings.max_request_sketches
+    parts = await read_json(request, lambda raw: http_bodies.samples_from_json(raw, most))
+    size = 0
+
+    async def draw(_: int, name: str, asked: tuple[SampleRequest, bool]) -> dict[str, Any]:
+        nonlocal size
+        sample_request, several = asked
+        drawn: SampleAnswer = await context.sketches.sample(tenant, name, sample_request)
+        size += http_answers.sample_size(drawn)
+        return {"answer": http_answers.sample(drawn, several)}
+
+    results = await each_part(context, "requests", parts, draw)
+    content = await parsed(
+        request, wire.dump_json, {"results": results}, inline=size <= 8 * wire.INLINE_NUMBERS
+    )
+    return Response(content, media_type=JSON)
+
+
+@router.post(
+    "/sketches/{name}/estimates",
+    tags=["questions"],
+    operation_id="estimateCoordinates",
+    summary="Estimate coordinates of y",
+    **described(
+        request=body(http_schemas.Estimate, http_examples.ESTIMATES),
+        responses={
+            200: answer(
+                either(answer_schemas.Estimates, answer_schemas.EstimateResults),
+                http_examples.ESTIMATED,
+                'In the order asked; {"results": […]} with queries.',
+            )
+        },
+        errors=(404,),
+    ),
+)
+async def estimate_coordinates(request: Request, name: NameInPath) -> Response:
+    """With the standard error of each."""
+    index, queries, several = await read_json(request, http_bodies.estimate_from_json)
+    found, version = await served(request).sketches.estimate(
+        tenant_of(request), name, index, queries
+    )
+    numbers = sum(3 * int(one.index.size) for one in found)
+    content = await parsed(
+        request,
+        lambda answers: http_answers.estimates_json(answers, version, several),
+        found,
+        inline=numbers <= wire.INLINE_NUMBERS,
+    )
+    return Response(content, media_type=JSON)
+
+
+@router.post(
+    "/sketches/{name}/norm",
+    tags=["questions"],
+    operation_id="estimateNorm",
+    summary="Estimate a norm of y",
+    **described(
+        request=body(http_schemas.Norm, http_examples.NORMS),
+        responses={
+            200: answer(
+                either(answer_schemas.NormAnswer, answer_schemas.NormResults),
+                http_examples.NORM,
+                'The norm; {"results": […]} with queries.',
+            )
+        },
+        errors=(404,),
+    ),
+)
+async def estimate_norm(request: Request, name: NameInPath) -> Response:
+    """Of the spec's power, or another the sketch can serve."""
+    power, queries, several = await read_json(request, http_bodies.norm_from_json)
+    found, version = await served(request).sketches.norm(tenant_of(request), name, power, queries)
+    return json_response(http_answers.norms(found, version, several))

@@ -1,0 +1,209 @@
+"""Wire types: what requests hold, as pydantic models that parse straight into numpy columns.
+
+A body is parsed once into Python objects (wire.parse_json) and then validated
+here, strictly and with unknown fields refused. Columns are read by wire's own
+readers, which know the pointer of the value at fault and are far cheaper than
+validating item by item. The same models are the schemas in /openapi.json; so
+are the answers' models, which are never instantiated.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.functional_validators import PlainValidator
+from pydantic.json_schema import WithJsonSchema
+from pydantic_core.core_schema import ValidationInfo
+
+from service import wire
+from service.http_problems import InvalidFields, fields_of
+
+NAME_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$"
+
+_INDEX_SCHEMA: Final[dict[str, Any]] = {
+    "anyOf": [
+        {"type": "integer", "minimum": 0, "maximum": wire.MAX_INDEX},
+        {"type": "string", "pattern": "^[0-9]{1,19}$"},
+    ]
+}
+_NUMBERS_SCHEMA: Final[dict[str, Any]] = {"type": "array", "items": {"type": "number"}}
+
+
+def _read_integers(value: object, info: ValidationInfo) -> npt.NDArray[np.integer]:
+    return wire.integers(value, f"/{info.field_name}")
+
+
+def _read_numbers(value: object, info: ValidationInfo) -> npt.NDArray[np.floating]:
+    return wire.numbers(value, f"/{info.field_name}")
+
+
+def _read_rows(value: object, info: ValidationInfo) -> npt.NDArray[np.floating]:
+    return wire.rows(value, f"/{info.field_name}")
+
+
+Indices = Annotated[
+    npt.NDArray[np.integer],
+    PlainValidator(_read_integers),
+    WithJsonSchema({"type": "array", "items": _INDEX_SCHEMA}),
+]
+Numbers = Annotated[
+    npt.NDArray[np.floating], PlainValidator(_read_numbers), WithJsonSchema(_NUMBERS_SCHEMA)
+]
+Rows = Annotated[
+    npt.NDArray[np.floating],
+    PlainValidator(_read_rows),
+    WithJsonSchema({"type": "array", "items": _NUMBERS_SCHEMA}),
+]
+Name = Annotated[str, Field(pattern=NAME_PATTERN, description="Name of a sketch.")]
+Whole = Annotated[int, Field(ge=0, le=wire.MAX_INDEX)]
+
+
+class Request(BaseModel):
+    """Strict, closed, and free of NaN: the base of every body."""
+
+    model_config = ConfigDict(
+        strict=True, extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True
+    )
+
+
+class Update(Request):
+    """One batch of increments of one operand. Which columns are there decides its layout:
+    index and delta for y or x, row, column and delta for entries of A, row and values for rows."""
+
+    operand: str = Field("y", description="y (the default), A or x.")
+    index: Indices | None = None
+    row: Indices | None = None
+    column: Indices | None = None
+    delta: Numbers | None = None
+    values: Rows | None = None
+
+
+class SketchUpdate(Update):
+    """An update and the sketch it is for."""
+
+    sketch: Name
+
+
+class Updates(Request):
+    """Updates of many sketches, each atomic and answered on its own."""
+
+    updates: list[SketchUpdate]
+
+
+class Queries(Request):
+    """For a matrix whose x is neither fixed nor streamed: one query, or several."""
+
+    x: Numbers | None = Field(None, description="One query: d numbers.")
+    queries: Rows | None = Field(None, description="Several queries: rows of d numbers.")
+
+
+class Sample(Queries):
+    """What to draw."""
+
+    count: Whole | None = Field(None, description="Draws; the spec's samples when absent.")
+    replacement: bool | None = Field(None, description="False when absent.")
+    draw: Whole = Field(0, description="Which of the sketch's independent lists.")
+
+
+class SketchSample(Sample):
+    """A sample request and the sketch it is for."""
+
+    sketch: Name
+
+
+class Samples(Request):
+    """Sample requests to many sketches, each answered on its own."""
+
+    requests: list[SketchSample]
+
+
+class Estimate(Queries):
+    """Coordinates of y to estimate."""
+
+    index: Indices
+
+
+class Norm(Queries):
+    """Which norm; the spec's power when absent."""
+
+    power: float | None = None
+
+
+class Seal(Request):
+    """The operand that no later update may change."""
+
+    operand: str
+
+
+class Merge(Request):
+    """The sketch to add, and which of its operands."""
+
+    source: Name
+    operands: list[str] | None = None
+
+
+class Patch(Request):
+    """The new time to live; null for none."""
+
+    ttl_seconds: float | None
+
+
+class Softmax(Request):
+    """The law exp(y_i / temperature)."""
+
+    temperature: float = 1.0
+
+
+class Distribution(Request):
+    """The law of a draw: |y_i|^power, or softmax (exact method only). One of the two."""
+
+    power: float | None = None
+    softmax: Softmax | None = None
+
+
+class Shape(Request):
+    """n coordinates of a vector; n rows and d columns of a matrix."""
+
+    n: Annotated[int, Field(ge=1)]
+    d: Annotated[int, Field(ge=1)] | None = None
+
+
+class Spec(Request):
+    """What a sketch is. sketch_core checks it; here it is only described."""
+
+    kind: Literal["vector", "matrix"]
+    shape: Shape
+    method: Literal["auto", "sketch", "exact"] = "auto"
+    distribution: Distribution | None = None
+    samples: int = Field(16, description="Draws one list serves.")
+    repetitions: int = Field(1, description="Independent lists held.")
+    seed: int | None = Field(None, description="Drawn at random when absent.")
+    magnitude: float = Field(1024.0, description="Largest |y_i| expected.")
+    quantum_bits: int | None = Field(
+        None, description="Increments are rounded to multiples of 2^-quantum_bits."
+    )
+    width: int | None = None
+    upper_width: int | None = None
+    estimate_width: int | None = None
+    depth: int | None = Field(None, description="Rows of a level; odd.")
+    x: list[float] | None = Field(None, description="Fixes the query of a matrix: d numbers.")
+    ttl_seconds: float | None = Field(
+        None, description="The sketch expires that long after its last update."
+    )
+
+
+Model = TypeVar("Model", bound=Request)
+
+
+def validate(model: type[Model], value: object) -> Model:
+    """`value`, parsed JSON, as a model.
+
+    Pointers of the errors begin at `value`. Raises InvalidFields, or InvalidRequest from a column.
+    """
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise InvalidFields(fields_of(error.errors(include_url=False))) from error

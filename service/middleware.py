@@ -1,0 +1,88 @@
+"""Pure ASGI around every request: its id, its duration, its place in the count, its last resort.
+
+Pure ASGI, because a middleware made of request and response objects would hold
+each body twice and break cancellation.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import time
+import uuid
+from typing import Final
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service import http_problems, metrics, wire
+from service.health import Health
+
+_LOG: Final = logging.getLogger("sketchd.http")
+_ACCESS: Final = logging.getLogger("sketchd.access")
+#: Request ids of callers that are safe to send back and to log.
+_SANE_ID: Final = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+
+
+class RequestBoundary:
+    """Gives each request an id, counts it while it is under way, and answers what nobody caught."""
+
+    def __init__(self, app: ASGIApp, health: Health, access_log: bool) -> None:
+        self._app = app
+        self._health = health
+        self._access_log = access_log
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        metrics.received("http")
+        request_id = _request_id(scope)
+        status = 0
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+            await send(message)
+
+        with self._health.request():
+            try:
+                await self._app(scope, receive, send_with_id)
+            except Exception:
+                _LOG.exception("request %s failed", request_id)
+                if status:  # half an answer is out: only closing the connection tells the truth
+                    raise
+                await http_problems.unexpected(request_id)(scope, receive, send_with_id)
+            finally:
+                if self._access_log:
+                    _log_access(scope, request_id, status, time.perf_counter() - started)
+
+
+def _request_id(scope: Scope) -> str:
+    given = Headers(scope=scope).get("x-request-id", "")
+    return given if _SANE_ID.fullmatch(given) else uuid.uuid4().hex
+
+
+def _log_access(scope: Scope, request_id: str, status: int, seconds: float) -> None:
+    """One JSON object a line; JSON's escapes keep a path from forging lines."""
+    client = scope.get("client")
+    line = {
+        "request_id": request_id,
+        "method": scope["method"],
+        "path": scope["path"],
+        "status": status,
+        "milliseconds": round(1000 * seconds, 3),
+        "client": client[0] if client else None,
+    }
+    _ACCESS.info("%s", json.dumps(line))
+
+
+def problem_of_broken_http() -> bytes:
+    """The body of the answer to bytes that are not HTTP; no route and no id exist for them."""
+    return wire.dump_json(
+        http_problems.problem(400, "malformed_http", "the request is not valid HTTP/1.1")
+    )
