@@ -44,9 +44,14 @@ class Rule:
 
 
 CORE: Final = ("sketch_core", "sketch_core.*")
-DOMAIN: Final = (
-    *CORE, "service.errors", "service.ports", "service.sketches", "service.sketch_*",
-    "service.materializer", "service.access", "service.limits",
+#: What the service can do, free of transport, framework and store.
+USE_CASES: Final = (
+    "service.sketches", "service.sketch_*", "service.materializer", "service.compaction",
+    "service.log_entries", "service.pool", "service.chores", "service.access*", "service.limits",
+)  # fmt: skip
+DOMAIN: Final = (*CORE, "service.errors", "service.ports", *USE_CASES)
+TRANSPORTS: Final = (
+    "service.http_*", "service.grpc_*", "service.wire*", "service.middleware", "service.health",
 )  # fmt: skip
 
 RULES: Final = (
@@ -55,23 +60,22 @@ RULES: Final = (
     Rule(("service.ports",), (*CORE, "service.errors"), stdlib=PURE_STDLIB),
     Rule(("service.clock",), ("service.ports",)),
     # Stores never look inside a payload: no core, no use case, only their own library.
-    Rule(("service.store_redis*",), ("service.ports", "service.errors", "service.store_redis*"),
-         ("redis", "coredis")),
-    Rule(("service.store_*",), ("service.ports", "service.errors", "service.store_sqlite*")),
+    Rule(("service.store_redis", "service.redis_*"),
+         ("service.ports", "service.errors", "service.redis_*"), ("redis",)),
+    Rule(("service.store_sqlite", "service.sqlite_*"),
+         ("service.ports", "service.errors", "service.sqlite_*")),
+    # Wraps another store to time it.
+    Rule(("service.store_timed",), ("service.ports", "service.errors", "service.metrics")),
+    Rule(("service.store_*",), ("service.ports", "service.errors")),
     # Told, not asking.
-    Rule(("service.metrics",), (), ("prometheus_client",)),
-    Rule(("service.settings",), ("service.errors",), ()),
-    # Use cases: no transport, no framework, no store.
-    Rule(("service.sketches", "service.sketch_*", "service.materializer", "service.access",
-          "service.limits"),
-         (*DOMAIN, "service.metrics", "service.settings"), ("numpy",)),
-    # Transports know the use cases and the wire, and no store.
-    Rule(("service.http_*", "service.wire*", "service.middleware", "service.health",
-          "service.grpc_*"),
-         (*DOMAIN, "service.http_*", "service.wire*", "service.middleware", "service.health",
-          "service.grpc_*", "service.protos*", "service.metrics", "service.settings"),
-         ("fastapi", "grpc", "google", "numpy", "prometheus_client", "pydantic", "safetensors",
-          "starlette", "swagger_ui_bundle")),
+    Rule(("service.metrics",), ("service.ports", "service.errors"), ("prometheus_client",)),
+    Rule(("service.settings",), ("service.errors",)),
+    Rule(USE_CASES, (*DOMAIN, "service.metrics", "service.settings"), ("numpy",)),
+    # Know the use cases and no store.
+    Rule(TRANSPORTS,
+         (*DOMAIN, *TRANSPORTS, "service.protos*", "service.metrics", "service.settings"),
+         ("fastapi", "grpc", "google", "numpy", "prometheus_client", "pydantic", "pydantic_core",
+          "safetensors", "starlette", "swagger_ui_bundle")),
     # Speak to a running service and see nothing of its inside.
     Rule(("service.demo*", "service.client*", "service.bench*"),
          ("service.demo*", "service.client*", "service.bench*"),

@@ -1,0 +1,138 @@
+"""Documents are true: links lead somewhere, code runs, shown answers are the real ones."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from service.demo.client import started_service
+from tests.tidy import documents
+from tests.tidy.documents import Block
+from tests.tidy.tree import ROOT
+from tests.tidy.tree import documents as all_documents
+
+RUNNABLE = [
+    path
+    for path in all_documents()
+    if any(block.runs for block in documents.blocks(path.read_text("utf-8")))
+]
+
+#: Any curl that the service refuses ends the block.
+SHELL = """set -euo pipefail
+curl() { command curl --silent --show-error --fail-with-body --max-time 60 "$@"; }
+"""
+
+
+@pytest.fixture
+def address() -> Iterator[str]:
+    """host:port of a real service over an empty store, one for each document."""
+    with started_service() as url:
+        yield url.removeprefix("http://")
+
+
+def run(block: Block, address: str, folder: Path) -> str:
+    """Run a block as a reader would; returns what it printed."""
+    text = documents.ADDRESS.sub(address, block.text)
+    if block.language == "python":
+        command = [sys.executable, "-c", text]
+    else:
+        command = ["bash", "-c", SHELL + text]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, f"line {block.line}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+@pytest.mark.parametrize("path", RUNNABLE, ids=lambda path: str(path.relative_to(ROOT)))
+def test_code_in_documents_runs(path: Path, address: str, tmp_path: Path) -> None:
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed")
+    for block in documents.blocks(path.read_text("utf-8")):
+        if not block.runs:
+            continue
+        printed = run(block, address, tmp_path)
+        if block.shown is not None:
+            shown = documents.json_documents(block.shown)
+            real = documents.json_documents(printed)
+            wrong = list(documents.differences(shown, real[-len(shown) :]))
+            assert not wrong, f"the answer under line {block.line} is not the real one: {wrong}"
+
+
+@pytest.mark.parametrize("path", all_documents(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(path: Path) -> None:
+    assert list(documents.broken_links(path)) == []
+
+
+@pytest.mark.parametrize("path", all_documents(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_make_targets_exist(path: Path) -> None:
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    targets = set(re.findall(r"^([a-z-]+):", makefile, flags=re.MULTILINE))
+    named = re.findall(r"(?:`|^\$? *)make ([a-z-]+)", path.read_text("utf-8"), flags=re.MULTILINE)
+    assert set(named) <= targets
+
+
+def test_readme_names_the_main_commands() -> None:
+    text = (ROOT / "README.md").read_text("utf-8")
+    for command in ("make run", "make demo", "make test"):
+        assert command in text
+
+
+SAMPLE = """# One thing
+
+See [two](other.md#two-things), [gone](gone.md), [no](other.md#three), [web](https://example.org).
+
+```bash
+curl -X PUT localhost:8080/x
+```
+
+```json
+{"seed": 7, "at": "…"}
+```
+
+<!-- not run: it needs a key -->
+```bash
+curl localhost:8080/secret
+```
+
+```sh
+make run
+```
+"""
+
+
+def test_the_reader_of_documents_reads(tmp_path: Path) -> None:
+    (tmp_path / "one.md").write_text(SAMPLE)
+    (tmp_path / "other.md").write_text("## Two *things*\n")
+    found = documents.blocks(SAMPLE)
+    assert [(block.language, block.runs) for block in found] == [
+        ("bash", True),
+        ("json", False),
+        ("sh", False),
+    ]
+    assert documents.ADDRESS.sub("h:1", found[0].text) == "curl -X PUT h:1/x\n"
+    assert documents.json_documents(found[0].shown or "") == [{"seed": 7, "at": "…"}]
+    broken = list(documents.broken_links(tmp_path / "one.md"))
+    assert [line.rpartition(": ")[2] for line in broken] == ["no such file", "no such heading"]
+
+
+def test_a_wrong_answer_is_noticed() -> None:
+    shown = {"index": [5, 9], "at": "…", "norm": 2.5}
+    assert list(documents.differences(shown, {"index": [5, 9], "at": 17, "norm": 2.5})) == []
+    assert list(documents.differences(shown, {"index": [5, 8], "at": 17, "norm": 2.5}))
+    assert list(documents.differences(shown, {"index": [5, 9], "at": 17}))
+    assert list(documents.differences({"index": []}, {"index": [], "more": 1}))
