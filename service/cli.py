@@ -1,0 +1,88 @@
+"""The command line. Options win over SKETCHD_… in the environment, which wins over defaults."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from service.settings import InvalidSetting, Settings, read
+
+_EPILOG: Final = (
+    "Every setting of the service is also a variable SKETCHD_… in the environment; "
+    "docs/settings.md lists them."
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command. Returns the exit status: 0, 1 for a failure, 2 for a wrong command line."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ["demo"]:
+        # It has options of its own, --help included.
+        from service.demo import main as demo
+
+        return demo(given[1:])
+    options = _parser().parse_args(given)
+    if options.command == "version":
+        from service.app import version
+
+        print(f"sketchd {version()}")
+        return 0
+    return _serve(options)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="sketchd",
+        description="Weighted samples from vectors and matrices too large to store.",
+        epilog=_EPILOG,
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    serve = commands.add_parser("serve", help="run the service", epilog=_EPILOG)
+    defaults = Settings()
+    serve.add_argument(
+        "--host", help=f"loopback address to listen on (default {defaults.host}) [SKETCHD_HOST]"
+    )
+    serve.add_argument(
+        "--port",
+        type=int,
+        help=f"port of HTTP, 0 for a free one (default {defaults.port}) [SKETCHD_PORT]",
+    )
+    serve.add_argument(
+        "--grpc-port",
+        type=int,
+        help=f"port of gRPC, 0 for none (default {defaults.grpc_port}; not served yet) "
+        "[SKETCHD_GRPC_PORT]",
+    )
+    serve.add_argument(
+        "--store",
+        metavar="URL",
+        help=f"sqlite:///relative.db, sqlite:////absolute.db or memory:// "
+        f"(default {defaults.store}) [SKETCHD_STORE]",
+    )
+    commands.add_parser("demo", help="stream real attention keys in, sample, compare, plot")
+    commands.add_parser("version", help="print the version")
+    return parser
+
+
+def _serve(options: argparse.Namespace) -> int:
+    overrides = {name: getattr(options, name) for name in ("host", "port", "grpc_port", "store")}
+    try:
+        settings = read(os.environ, overrides)
+    except InvalidSetting as error:
+        return _refuse(str(error))
+    # Imported late: --help and version should not wait for a web framework.
+    from service.cli_serve import CannotServe, run
+
+    try:
+        run(settings)
+    except CannotServe as error:
+        return _refuse(str(error))
+    return 0
+
+
+def _refuse(reason: str) -> int:
+    print(f"sketchd: {reason}", file=sys.stderr)
+    return 1

@@ -1,0 +1,160 @@
+"""Running the service in this process: address, signals, and the one line that says it is ready."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import os
+import socket
+import sys
+from types import FrameType
+from typing import Final
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from service import app as composition
+from service import middleware
+from service.errors import ServiceError
+from service.settings import InvalidSetting, Settings, variable
+
+_BACKLOG: Final = 2048
+#: uvicorn cancels requests this long after the drain has given up on them.
+_DRAIN_MARGIN_SECONDS: Final = 1.0
+_BROKEN_HTTP: Final = middleware.problem_of_broken_http()
+
+
+class CannotServe(Exception):
+    """The service cannot start; the message is one line for a person."""
+
+
+class ProblemProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP, with a problem document for what cannot be parsed."""
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - the signature is uvicorn's
+        """Answer bytes that are not HTTP and hang up."""
+        head = (
+            "HTTP/1.1 400 Bad Request\r\ncontent-type: application/problem+json\r\n"
+            f"content-length: {len(_BROKEN_HTTP)}\r\nconnection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode("ascii") + _BROKEN_HTTP)
+        self.transport.close()
+
+
+class Server(uvicorn.Server):
+    """uvicorn's: says when it is ready, stops at the first signal and at once at the second."""
+
+    def __init__(self, config: uvicorn.Config, runtime: composition.Runtime, ready: str) -> None:
+        super().__init__(config)
+        self._runtime = runtime
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to accept, then say so."""
+        await super().startup(sockets=sockets)
+        if not self.should_exit:
+            print(self._ready, file=sys.stderr, flush=True)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        """First signal: tell balancers, finish what is under way. Second: leave now.
+
+        Leaving at once is safe: whatever was acknowledged is durable already.
+        """
+        if self.should_exit:
+            os._exit(128 + sig)
+        self._runtime.health.drain()
+        self.should_exit = True
+
+
+def run(settings: Settings) -> None:
+    """Serve until a signal. Raises CannotServe with the reason when it cannot start."""
+    if settings.grpc_port != 0:
+        raise CannotServe(
+            f"gRPC is not served yet: leave {variable('grpc_port')} (--grpc-port) at 0"
+        )
+    address = loopback_address(settings.host)
+    _configure_logging(settings)
+    try:
+        runtime = composition.build(settings)
+    except InvalidSetting as error:
+        raise CannotServe(str(error)) from error
+    listening = _bind(address, settings.port)
+    config = uvicorn.Config(
+        composition.app_over(runtime),
+        http=ProblemProtocol,
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        backlog=_BACKLOG,
+        timeout_graceful_shutdown=int(settings.drain_seconds + _DRAIN_MARGIN_SECONDS),
+    )
+    server = Server(config, runtime, ready_line(listening, settings.store))
+    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+        runner.run(_serve(server, runtime, listening, settings))
+
+
+async def _serve(
+    server: Server, runtime: composition.Runtime, listening: socket.socket, settings: Settings
+) -> None:
+    # The store is opened first, and here, so that its failure is one clear line; when the
+    # lifespan starts the runtime again nothing happens.
+    try:
+        await runtime.store.start()
+    except ServiceError as error:
+        listening.close()
+        runtime.pool.close()
+        raise CannotServe(f"cannot open {settings.store}: {error.detail}") from error
+    await server.serve(sockets=[listening])
+
+
+def loopback_address(host: str) -> str:
+    """The loopback address a host names. Raises CannotServe for any other.
+
+    Without access keys whoever reaches the port may do everything, so the port
+    stays on this machine.
+    """
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise CannotServe(f"cannot resolve {host!r}: {error.strerror or error}") from error
+    addresses = [str(entry[4][0]) for entry in found]
+    if not addresses or not all(ipaddress.ip_address(one).is_loopback for one in addresses):
+        raise CannotServe(
+            f"{host!r} is not a loopback address: without access keys only 127.0.0.1, ::1 or "
+            "localhost may be bound"
+        )
+    # IPv4 first: "localhost" means it to most clients.
+    return min(addresses, key=lambda one: ":" in one)
+
+
+def _bind(address: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((address, port))
+        # Listening at once, so that a second service finds the port taken and not merely bound.
+        listening.listen(_BACKLOG)
+    except OSError as error:
+        listening.close()
+        raise CannotServe(f"cannot listen on {address}:{port}: {error.strerror}") from error
+    listening.set_inheritable(True)
+    return listening
+
+
+def ready_line(listening: socket.socket, store: str) -> str:
+    """The line that says where the service can be reached."""
+    address, port = listening.getsockname()[:2]
+    host = f"[{address}]" if ":" in address else address
+    return f"sketchd ready: http http://{host}:{port} store {store}"
+
+
+def _configure_logging(settings: Settings) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
+    # Its lines about starting and stopping say what ours say.
+    logging.getLogger("uvicorn").setLevel(max(logging.WARNING, logging.getLogger().level))
