@@ -13,7 +13,7 @@ import logging
 import secrets
 from typing import Final
 
-from service.errors import NotFound, ServiceError
+from service.errors import NotFound, ServiceError, Unavailable
 from service.materializer import Identity, Materializer
 from service.metrics import Metrics
 from service.pool import BoundedPool
@@ -82,8 +82,10 @@ class Compactor:
                 async with self._slots:
                     outcome = await self._attempt(identity)
                 self._metrics.compacted(outcome)
-                if outcome in ("ok", "gone"):
+                if outcome == "gone" or (outcome == "ok" and not await self._is_due(identity)):
                     return
+                if outcome == "ok":
+                    continue
                 # Not to be asked again with every update while another replica is at it.
                 await asyncio.sleep(pause)
                 if outcome != "error":
@@ -91,6 +93,18 @@ class Compactor:
                 pause = min(2 * pause, _LONGEST_PAUSE)
         finally:
             del self._tasks[identity]
+
+    async def _is_due(self, identity: Identity) -> bool:
+        """Whether so much was logged meanwhile that the next compaction is due."""
+        try:
+            record = await self._store.get(identity.key)
+        except Unavailable:
+            return False  # the next update asks again
+        return (
+            record is not None
+            and record.incarnation == identity.incarnation
+            and record.log_bytes >= self._settings.compact_trigger(identity.spec.memory_bytes)
+        )
 
     async def _attempt(self, identity: Identity) -> str:
         try:

@@ -157,11 +157,9 @@ def largest_value(spec: Spec) -> float:
     return math.ldexp(1.0, bits)
 
 
-def _expected_errors(spec: Spec) -> dict[str, Any]:
-    if spec.method == "exact":
-        return {}
-    expected = getattr(sizing, "expected_errors", None)
-    return dict(expected(spec)) if expected is not None else {}
+def _expected_errors(spec: Spec) -> dict[str, float]:
+    """The core's forecast for a sketch; the exact method has nothing to forecast."""
+    return {} if spec.sizes is None else sizing.expected_errors(spec.sizes)
 
 
 def _advice(request: Mapping[str, Any], spec: Spec) -> dict[str, str]:

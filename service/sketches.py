@@ -91,7 +91,7 @@ class Sketches:
         return sketch_plans.plan_json(request, self._settings)
 
     async def create(self, tenant: str, name: str, request: Mapping[str, Any]) -> tuple[Info, bool]:
-        """Create, or find the same. request: the spec as sent. Returns (info, whether it is new)."""
+        """Create, or find the same. request: the spec as sent. Returns (info, is it new)."""
         key = SketchKey(tenant, requests.check_name(name))
         plan = sketch_plans.read_request(request, self._settings)
         now = self._clock.now()
