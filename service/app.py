@@ -134,12 +134,16 @@ def app_over(runtime: Runtime) -> FastAPI:
     app.state.served = Served(runtime.sketches, runtime.pool, runtime.settings, runtime.metrics)
     app.state.health = runtime.health
     app.state.registry = runtime.registry
-    # The most frequent route first: routes are tried in order.
-    app.router.routes.extend(http_updates.ROUTES)
-    app.include_router(http_questions.router)
-    app.include_router(http_api.router)
-    app.include_router(http_service.router)
-    app.router.routes.extend(http_service.ROUTES)
+    # The most frequent first: routes are tried in order. One flat table, not included
+    # routers, so that a 405 can name the methods of every route at its path.
+    for routes in (
+        http_updates.ROUTES,
+        http_questions.router.routes,
+        http_api.router.routes,
+        http_service.router.routes,
+        http_service.ROUTES,
+    ):
+        app.router.routes.extend(routes)
     app.add_exception_handler(ServiceError, http_problems.on_service_error)
     app.add_exception_handler(RequestValidationError, http_problems.on_validation_error)
     app.add_exception_handler(HTTPException, http_problems.on_http_exception)

@@ -79,7 +79,7 @@ def run(settings: Settings) -> None:
         runtime = composition.build(settings)
     except InvalidSetting as error:
         raise CannotServe(str(error)) from error
-    listening = _bind(address, settings.port)
+    listening = bind(address, settings.port)
     config = uvicorn.Config(
         composition.app_over(runtime),
         http=ProblemProtocol,
@@ -130,7 +130,8 @@ def loopback_address(host: str) -> str:
     return min(addresses, key=lambda one: ":" in one)
 
 
-def _bind(address: str, port: int) -> socket.socket:
+def bind(address: str, port: int) -> socket.socket:
+    """A listening socket. Raises CannotServe, with the reason, when the port is taken."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
@@ -157,6 +158,18 @@ def described(
     return {"responses": {**responses, **problems(*statuses)}, "openapi_extra": extra}
 
 
+def _restore_nulls(document: dict[str, Any], app: FastAPI) -> None:
+    """Put back what routes say of themselves as they say it: FastAPI drops nulls from examples."""
+    for route in app.routes:
+        if not isinstance(route, APIRoute):
+            continue
+        for method in route.methods:
+            operation = document["paths"][route.path_format][method.lower()]
+            operation["responses"] = {str(status): one for status, one in route.responses.items()}
+            if route.openapi_extra and "requestBody" in route.openapi_extra:
+                operation["requestBody"] = route.openapi_extra["requestBody"]
+
+
 def document(app: FastAPI, plain: Mapping[str, Mapping[str, Any]], version: str) -> dict[str, Any]:
     """The whole document. plain: path items of routes FastAPI does not know."""
     found = get_openapi(
@@ -166,6 +179,7 @@ def document(app: FastAPI, plain: Mapping[str, Mapping[str, Any]], version: str)
         routes=app.routes,
         tags=_TAGS,
     )
+    _restore_nulls(found, app)
     for path, item in plain.items():
         found["paths"].setdefault(path, {}).update(item)
     _, definitions = models_json_schema(
