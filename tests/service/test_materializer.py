@@ -1,4 +1,4 @@
-"""Catch-ups: what a read must see, what must not change under it, and what failures leave behind."""
+"""Catch-ups: what a read must see, what must not change under it, and what failures leave."""
 
 from __future__ import annotations
 
