@@ -106,7 +106,8 @@ class Appended:
     """The answer to an append, the first one's where it is a replay.
 
     position, updates: the entry's; of a replay, those of the first time.
-    log_bytes, backlog: as in Record, now. replayed: whether the idempotency key had been used before.
+    log_bytes, backlog: as in Record, now. replayed: whether the idempotency key
+    had been used before.
     """
 
     position: int
