@@ -94,6 +94,10 @@ class Client:
         """A sketch's info."""
         return self._json("GET", f"/v1/sketches/{name}")
 
+    def names(self) -> list[str]:
+        """The names of the service's sketches, a page of them."""
+        return [str(item["name"]) for item in self._json("GET", "/v1/sketches")["sketches"]]
+
     def delete(self, name: str) -> None:
         """Delete a sketch."""
         self._send("DELETE", f"/v1/sketches/{name}")

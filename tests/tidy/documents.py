@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -106,5 +107,8 @@ def differences(shown: Any, real: Any, where: str = "") -> Iterator[str]:
     elif isinstance(shown, list) and isinstance(real, list) and len(shown) == len(real):
         for position, (one, other) in enumerate(zip(shown, real, strict=True)):
             yield from differences(one, other, f"{where}/{position}")
+    elif isinstance(shown, float) and isinstance(real, float):
+        if not math.isclose(shown, real, rel_tol=1e-12):
+            yield f"{where}: shown {shown!r}, really {real!r}"
     elif shown != real:
         yield f"{where}: shown {shown!r}, really {real!r}"
