@@ -96,6 +96,13 @@ CODES: Final[dict[str, Code]] = {
         "The bytes are not a snapshot",
         "They are cut short, damaged, or of a version this service does not know.",
     ),
+    "unsupported_snapshot": Code(
+        422, "The snapshot is of a newer version", "Upgrade the service first, then what writes."
+    ),
+    "batch_too_large": Code(422, "Too many numbers in one batch", "Send them in several requests."),
+    "too_many_indices": Code(
+        422, "Too many coordinates in one request", "Ask for them in several requests."
+    ),
     "too_many_queries": Code(
         422, "Too many queries in one request", "Send them in several requests."
     ),

@@ -163,7 +163,7 @@ def _restore_nulls(document: dict[str, Any], app: FastAPI) -> None:
     for route in app.routes:
         if not isinstance(route, APIRoute):
             continue
-        for method in route.methods:
+        for method in route.methods or ():
             operation = document["paths"][route.path_format][method.lower()]
             operation["responses"] = {str(status): one for status, one in route.responses.items()}
             if route.openapi_extra and "requestBody" in route.openapi_extra:

@@ -134,9 +134,9 @@ def test_updates_are_seen_by_the_next_sample(service: Service, name: str) -> Non
         "status", "index", "value", "probability", "inclusion_probability", "norm", "threshold",
         "draw", "draws", "version",
     }  # fmt: skip
-    replaced = service.post(f"{path}/samples", {"count": 3, "replacement": True})
-    if replaced.status_code == 200:
-        assert "inclusion_probability" not in replaced.json()
+    replaced = service.post(f"{path}/samples", {"count": 3, "replacement": True}).json()
+    assert len(replaced["index"]) == 3
+    assert "inclusion_probability" not in replaced
     service.post(f"{path}/updates", {"index": [5, 9], "delta": [-1.5, 2]})
     empty = service.post(f"{path}/samples", {}).json()
     assert (empty["status"], empty["index"]) == ("empty", [])
