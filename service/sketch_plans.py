@@ -14,7 +14,7 @@ from service.ports import Record
 from service.settings import Settings
 from sketch_core import scaling, sizing
 from sketch_core.errors import InvalidSpec
-from sketch_core.spec import Spec, random_seed, resolve
+from sketch_core.spec import TOUCHED_FOR_QUANTUM, Spec, random_seed, resolve
 
 #: Cells are int64; this many bits are there for their size.
 _CELL_BITS: Final = 62
@@ -150,10 +150,15 @@ def plan_json(request: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
 
 
 def largest_value(spec: Spec) -> float:
-    """The |y_i| (of A unless x is fixed) that surely fits a cell, alone, however it is scaled."""
+    """The |y_i| (of A unless x is fixed) that fits a cell by itself.
+
+    For a sketch as the core chooses its quantum: up to 2^20 coordinates touched,
+    the most favoured scaled within its bound except with probability 1/64.
+    """
     bits = _CELL_BITS - spec.value_bits
     if spec.sizes is not None and spec.distribution.power is not None:
-        bits -= scaling.scale_bits(spec.distribution.power, spec.clip)
+        clip = scaling.clip_bits(min(spec.n, TOUCHED_FOR_QUANTUM))
+        bits -= scaling.scale_bits(spec.distribution.power, clip)
     return math.ldexp(1.0, bits)
 
 

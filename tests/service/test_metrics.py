@@ -1,0 +1,159 @@
+"""Metrics: names, outcomes, bounded labels, and durations on failure too."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+
+from service import metrics
+from service.chores import Chores
+from service.errors import BacklogFull, InvalidRequest, NotFound, StoreUnavailable
+from service.metrics import OTHER, Metrics
+from service.ports import SketchKey, SketchUsage, Usage
+from service.settings import Settings
+from service.sketches import SampleRequest
+from service.store_memory import MemoryStore
+from service.store_timed import TimedStore
+from tests.service.rig import VECTOR, SetClock, SteppedStore, pairs, rigged
+
+#: The public interface's names that belong to this part of the service.
+NAMES = (
+    "sketchd_update_duration_seconds", "sketchd_sample_duration_seconds", "sketchd_updates_total",
+    "sketchd_update_batches_total", "sketchd_sketch_memory_bytes", "sketchd_sketches",
+    "sketchd_fold_duration_seconds", "sketchd_log_backlog_updates", "sketchd_compactions_total",
+    "sketchd_store_duration_seconds", "sketchd_store_up", "sketchd_rejected_total",
+)  # fmt: skip
+
+
+def test_every_promised_name_is_there_with_a_help_text() -> None:
+    registry = CollectorRegistry()
+    Metrics(registry)
+    text = generate_latest(registry).decode()
+    for name in NAMES:
+        family = name.removesuffix("_total")
+        assert f"# HELP {name} " in text or f"# HELP {family} " in text, name
+
+
+async def test_updates_are_counted_in_coordinates_and_a_replay_is_not() -> None:
+    async with rigged() as [rig]:
+        await rig.sketches.create("default", "a", VECTOR)
+        for key in ("one", "one", "two"):
+            await rig.sketches.update(
+                "default", "a", pairs([1, 2], [1.0, 2.0]), idempotency_key=key
+            )
+        with pytest.raises(InvalidRequest):
+            await rig.sketches.update("default", "a", pairs([5000], [1.0]))
+        with pytest.raises(NotFound):
+            await rig.sketches.update("default", "b", pairs([1], [1.0]))
+        assert rig.metric("sketchd_updates_total", kind="vector") == 4
+        for kind, outcome, count in (
+            ("vector", "ok", 2), ("vector", "replayed", 1), ("vector", "invalid", 1),
+            ("unknown", "not_found", 1),
+        ):  # fmt: skip
+            labels = {"kind": kind, "outcome": outcome}
+            assert rig.metric("sketchd_update_batches_total", **labels) == count
+            assert (
+                rig.metric("sketchd_update_duration_seconds_count", transport="internal", **labels)
+                == count
+            )
+
+
+async def test_a_request_is_timed_from_its_receipt_by_its_transport() -> None:
+    async with rigged() as [rig]:
+        await rig.sketches.create("default", "a", VECTOR)
+
+        async def serve() -> None:
+            metrics.received("http")
+            await asyncio.sleep(0.02)  # the body arrives
+            await rig.sketches.sample("default", "a", SampleRequest())
+
+        await asyncio.create_task(serve())
+        await rig.sketches.norm("default", "a")
+        labels = {"kind": "vector", "outcome": "ok"}
+        name = "sketchd_sample_duration_seconds"
+        assert rig.metric(f"{name}_sum", transport="http", **labels) >= 0.02
+        assert rig.metric(f"{name}_count", transport="internal", **labels) == 1
+
+
+def test_gauges_of_what_is_gone_disappear() -> None:
+    registry = CollectorRegistry()
+    told = Metrics(registry)
+    big = SketchUsage(SketchKey("default", "big"), 100, 10)
+    told.show(Usage({"default": 3, "other": 1}, [big], {"default": (7, 5)}, backlog=42))
+    memory = "sketchd_sketch_memory_bytes"
+    labels = {"tenant": "default", "sketch": "big", "part": "state"}
+    assert registry.get_sample_value(memory, labels) == 100
+    summed = {"tenant": "default", "sketch": OTHER, "part": "log"}
+    assert registry.get_sample_value(memory, summed) == 5
+    assert registry.get_sample_value("sketchd_log_backlog_updates") == 42
+    told.show(Usage({"default": 0}))
+    assert registry.get_sample_value(memory, labels) is None
+    assert registry.get_sample_value(memory, summed) is None
+    assert registry.get_sample_value("sketchd_sketches", {"tenant": "other"}) is None
+
+
+def test_no_sketch_can_be_named_like_the_sum() -> None:
+    from service.sketch_requests import check_name
+
+    with pytest.raises(InvalidRequest):
+        check_name(OTHER)
+
+
+async def test_the_timed_store_reports_and_changes_nothing() -> None:
+    registry = CollectorRegistry()
+    told = Metrics(registry)
+    steps = SteppedStore(MemoryStore(SetClock()))
+    timed = TimedStore(steps, finished=told.store_finished, up=told.store_up)
+    key = SketchKey("default", "a")
+    assert await timed.get(key) is None
+    assert registry.get_sample_value("sketchd_store_up") == 1
+    failures = [StoreUnavailable("away"), BacklogFull("full"), ValueError("odd")]
+
+    async def fail() -> None:
+        raise failures[0]
+
+    steps.before["get"] = fail
+    up = []
+    while failures:
+        with pytest.raises(type(failures[0])):
+            await timed.get(key)
+        up.append(registry.get_sample_value("sketchd_store_up"))
+        failures.pop(0)
+    assert up == [0, 1, 1]  # a refusal is an answer; what is odd says nothing
+    for outcome in ("ok", "unavailable", "refused", "error"):
+        labels = {"operation": "get", "outcome": outcome}
+        assert registry.get_sample_value("sketchd_store_duration_seconds_count", labels) == 1
+
+
+async def test_chores_show_usage_and_outlive_a_store_that_is_away() -> None:
+    async with rigged() as [rig]:
+        for name in ("a", "b", "c"):
+            await rig.sketches.create("default", name, VECTOR)
+        await rig.sketches.update("default", "b", pairs([1, 2, 3], [1.0, 1.0, 1.0]))
+        registry = CollectorRegistry()
+        settings = Settings(
+            usage_interval_seconds=0.001, sweep_interval_seconds=0.001, metrics_largest_sketches=1
+        )
+        away = True
+
+        async def fail() -> None:
+            nonlocal away
+            if away:
+                away = False
+                raise StoreUnavailable("away")
+
+        rig.steps.before["usage"] = rig.steps.before["sweep"] = fail
+        chores = Chores(rig.store, Metrics(registry), settings)
+        chores.start()
+        await asyncio.sleep(0.1)
+        await chores.stop()
+        assert min(rig.steps.calls["usage"], rig.steps.calls["sweep"]) >= 3
+        assert registry.get_sample_value("sketchd_sketches", {"tenant": "default"}) == 3
+        assert registry.get_sample_value("sketchd_log_backlog_updates") == 3
+        names = {"tenant": "default", "part": "log"}
+        memory = "sketchd_sketch_memory_bytes"
+        assert registry.get_sample_value(memory, names | {"sketch": "b"})
+        assert registry.get_sample_value(memory, names | {"sketch": OTHER}) == 0
+        assert registry.get_sample_value("sketchd_idempotency_keys") == 0
