@@ -113,7 +113,8 @@ class Unreliable:
 
 def tensors(columns: dict[str, Any], **metadata: str) -> bytes:
     """A safetensors body."""
-    return save({name: np.ascontiguousarray(one) for name, one in columns.items()}, metadata)
+    arrays = {name: np.asarray(one, order="C") for name, one in columns.items()}
+    return save(arrays, metadata or None)
 
 
 def read_tensors(body: bytes) -> dict[str, Any]:
