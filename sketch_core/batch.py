@@ -176,7 +176,8 @@ def quantise(spec: Spec, columns: Columns) -> tuple[Batch, int]:
         _refuse(columns, ("index", "delta"))
         _required(columns.index, "index")
         _required(columns.delta, "delta")
-        assert columns.index is not None and columns.delta is not None
+        assert columns.index is not None
+        assert columns.delta is not None
         index = _in_range(columns.index, limit, "index")
         if columns.delta.ndim != 1:
             raise InvalidBatch("must be one-dimensional", pointer="/delta")
@@ -198,7 +199,8 @@ def quantise(spec: Spec, columns: Columns) -> tuple[Batch, int]:
         _refuse(columns, ("row", "column", "delta"))
         _required(columns.column, "column")
         _required(columns.delta, "delta")
-        assert columns.column is not None and columns.delta is not None
+        assert columns.column is not None
+        assert columns.delta is not None
         row = _in_range(columns.row, spec.n, "row")
         column = _in_range(columns.column, spec.d, "column")
         if columns.delta.ndim != 1:

@@ -8,7 +8,7 @@ Deviation. Cells are rows of d numbers when the operand has rows, so that the
            table of A times x is the table of y = A x. Signs and buckets come
            from one keyed mixer (hashing.py) rather than k-wise families.
 Guarantee. For a point query, median over rows of sign · cell: an error of about
-           MEDIAN_DEVIATION[t] · ‖y_rest‖₂ / √w standard deviation, y_rest being
+           median_deviation(t) · ‖y_rest‖₂ / √w standard deviation, y_rest being
            y without the coordinate and without what dominates single cells.
            For the energy, the mean over rows: relative standard deviation at
            most √(2 / (t w)). All sums are integers modulo 2^64.
@@ -23,13 +23,11 @@ import numpy as np
 import numpy.typing as npt
 
 from sketch_core.hashing import I64, U64, BucketHash, SignHash
+from sketch_core.sizing import median_deviation
 
 F64 = npt.NDArray[np.float64]
 #: Cells or rows of cells: int64 as kept, or float64 after a product with x.
 Cells = npt.NDArray[Any]
-
-#: Standard deviation of the median of t standard normal variables.
-_MEDIAN_DEVIATION: Final = {1: 1.0, 3: 0.6698, 5: 0.5357, 7: 0.4583, 9: 0.4075}
 
 #: Compare-exchange pairs after which the middle row holds the median.
 _MEDIAN_NETWORKS: Final[dict[int, tuple[tuple[int, int], ...]]] = {
@@ -44,11 +42,6 @@ _MEDIAN_NETWORKS: Final[dict[int, tuple[tuple[int, int], ...]]] = {
 
 #: Numbers scattered at a time: the working arrays stay within a second-level cache.
 CHUNK_NUMBERS: Final = 1 << 13
-
-
-def median_deviation(depth: int) -> float:
-    """Standard deviation of the median of `depth` standard normals (asymptotic above 9)."""
-    return _MEDIAN_DEVIATION.get(depth, math.sqrt(math.pi / (2 * depth)))
 
 
 def median_of_rows(rows: Cells) -> Cells:
@@ -134,7 +127,7 @@ class Table:
 
 
 class CountSketch:
-    """The geometry of a plain CountSketch: t rows of w buckets of d numbers under keys of its own."""
+    """The geometry of a plain CountSketch: t rows of w buckets of d numbers, keys of its own."""
 
     __slots__ = ("depth", "table", "width")
 
@@ -164,7 +157,7 @@ class CountSketch:
         return median_of_rows(rows)
 
     def energy(self, cells: F64) -> float:
-        """The estimate of ‖y‖₂² from cells float64 (t·w,); relative deviation at most √(2/(t w))."""
+        """‖y‖₂², estimated from cells float64 (t·w,); relative deviation at most √(2/(t w))."""
         return float(np.dot(cells, cells)) / self.depth
 
     def point_deviation(self, cells: F64) -> float:

@@ -1,4 +1,4 @@
-"""From recovered coordinates to an answer: which are drawn, their values, probabilities, threshold."""
+"""From recovered coordinates to an answer: what is drawn, with which probabilities."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ def derive_key(seed: int, purpose: int, repetition: int, index: int) -> Key:
 
 
 def mix(key: Key, values: U64) -> U64:
-    """Hash an array of 64-bit words under a key. values: uint64, any shape; returns the same shape."""
+    """Hash 64-bit words under a key. values: uint64, any shape; returns the same shape."""
     h = values ^ key[0]
     h ^= h >> _S30
     h *= _M1_U64

@@ -144,7 +144,7 @@ class LinearSketch(OperandState):
     # ---- queries
 
     def _project(self, array: I64, rows: F64 | None) -> Iterable[tuple[Cells, float]]:
-        """One (cells, rounding floor) a query: cells (c,) of y's sketch, in quanta of value_bits."""
+        """One (cells, rounding floor) a query: cells (c,) of y's sketch, in its quanta."""
         if rows is None:
             yield array[:, 0], 0.0
             return

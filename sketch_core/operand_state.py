@@ -1,4 +1,4 @@
-"""What sketches and dense operands share: a spec, a linear state, streamed updates, the rows of x."""
+"""What sketches and dense operands share: a spec, a state, streamed updates, rows of x."""
 
 from __future__ import annotations
 

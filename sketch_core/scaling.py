@@ -49,7 +49,7 @@ _EXP_TERMS: Final = 13
 
 
 def natural_log(values: F64) -> F64:
-    """Natural logarithm of positive float64 values to about 1e-15, from exactly rounded operations."""
+    """Natural logarithm of positive float64 values to about 1e-15, of exactly rounded steps."""
     mantissa, exponent = np.frexp(values)
     low = mantissa < _SQRT_HALF
     mantissa = np.where(low, mantissa * 2.0, mantissa)
@@ -69,7 +69,7 @@ def natural_log(values: F64) -> F64:
 
 
 def _exp2(values: F64) -> F64:
-    """2 to the power of values, |values| < 1000, to about 1e-14, from exactly rounded operations."""
+    """2 to the power of values, |values| < 1000, to about 1e-14, of exactly rounded steps."""
     whole = np.rint(values)
     x = (values - whole) * _LN2
     series = np.full_like(x, 1.0)
@@ -102,7 +102,8 @@ def clip_bits(n: int) -> int:
 def quantum_exponent(power: float) -> int:
     """The exponent g for which every scale at this power is a whole multiple of 2^g.
 
-    power: at least 1. The smallest scale is 36.8^(-1/power); g leaves it SCALE_BITS significant bits.
+    power: at least 1. The smallest scale is 36.8^(-1/power); g leaves it SCALE_BITS
+    significant bits.
     """
     return -math.ceil(_LARGEST_E_LOG2 / power) - (SCALE_BITS - 1)
 
@@ -136,12 +137,12 @@ def scales(bits: U64, power: float, clip: int) -> I64:
 
 
 def scales_as_float(quanta: I64, power: float) -> F64:
-    """The scales as numbers: quanta · 2^quantum_exponent(power), exact. int64 (b,) to float64 (b,)."""
+    """The scales as numbers, quanta · 2^quantum_exponent(power), exact: int64 to float64 (b,)."""
     return np.ldexp(quanta.astype(np.float64), quantum_exponent(power))
 
 
 class Race:
-    """The exponentials of one repetition: first arrivals, ties and repeat arrivals of every coordinate.
+    """The exponentials of one repetition: first arrivals, ties, repeat arrivals of coordinates.
 
     power: of the scales, 1 to 2. clip: from clip_bits.
     """
@@ -156,7 +157,7 @@ class Race:
         self.clip = clip
 
     def bits(self, coordinates: U64) -> U64:
-        """The hash bits of e_i, which also break ties: fewer come first. uint64 (b,) to uint64 (b,)."""
+        """The hash bits of e_i, which also break ties (the smaller first): uint64 (b,)."""
         return mix(self._first, coordinates)
 
     def scales(self, coordinates: U64) -> I64:

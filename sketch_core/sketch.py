@@ -21,7 +21,9 @@ F64 = npt.NDArray[np.float64]
 
 
 class Sketch(Protocol):
-    """A sketch, or the exact operands, of one spec. Not safe for concurrent changes; queries change nothing.
+    """A sketch, or the exact operands, of one spec.
+
+    Not safe for concurrent changes; queries change nothing.
 
     Queries of a matrix whose x is neither fixed nor streamed need `queries`,
     float64 (q, d); all others refuse it (InvalidQuery).
@@ -41,7 +43,7 @@ class Sketch(Protocol):
     def copy(self) -> Self: ...
 
     def merge(self, other: Self, operands: Collection[str] | None = None) -> None:
-        """Add another sketch's operands (default: the kind's first). Raises IncompatibleSketches."""
+        """Add another sketch's operands, by default the first. Raises IncompatibleSketches."""
         ...
 
     def arrays(self) -> Arrays:

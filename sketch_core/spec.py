@@ -76,7 +76,7 @@ _REQUEST_FIELDS: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """The law of a draw: f(y_i) / Σ f(y_j), f = |·|^power, or exp(· / temperature) when power is None."""
+    """The law of a draw, f(y_i) / Σ f(y_j): f = |·|^power, or exp(· / temperature) without a power."""
 
     power: float | None = 2.0
     temperature: float | None = None
@@ -185,7 +185,7 @@ class Spec:
         return out
 
     def to_bytes(self) -> bytes:
-        """Every field, derived ones included, as canonical JSON: later defaults never change a stored spec."""
+        """Every field as canonical JSON, derived ones too: later defaults never change a stored spec."""
         return json.dumps(dataclasses.asdict(self), sort_keys=True, separators=(",", ":")).encode()
 
     @staticmethod
@@ -375,10 +375,10 @@ def resolve(request: Mapping[str, Any], *, draw_seed: Callable[[], int] = random
             "a sketch serves powers from 1 to 2; use method exact for others",
             pointer="/distribution/power",
         )
+    power = distribution.power if servable and distribution.power is not None else 2.0
     if given("quantum_bits"):
         quantum_bits = _whole("quantum_bits", members["quantum_bits"], "/quantum_bits")
     else:
-        power = distribution.power if servable and distribution.power is not None else 2.0
         quantum_bits = default_quantum_bits(n, power, magnitude, x_bits if x is not None else 0)
 
     spec = Spec(
@@ -400,7 +400,7 @@ def resolve(request: Mapping[str, Any], *, draw_seed: Callable[[], int] = random
     sketched = dataclasses.replace(
         spec,
         method="sketch",
-        sizes=sizing.suggest_sizes(n, samples, **chosen),
+        sizes=sizing.suggest_sizes(n, samples, power, **chosen),
     )
     if method == "auto" and spec.memory_bytes <= sketched.memory_bytes:
         return spec

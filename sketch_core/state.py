@@ -60,7 +60,7 @@ class LinearState:
             self._bounds[operand] = 0.0
 
     def grow(self, operand: str, size: float) -> bool:
-        """Account for an addition of total size `size` to any cell of the operand, before it is made.
+        """Account for an addition of total size `size` to an operand's cells, before it is made.
 
         Returns False, and changes nothing, where exactness could not be proven
         even after measuring; the caller may try smaller additions, or `give_up`.
