@@ -35,7 +35,8 @@ Positions = npt.NDArray[np.intp]
 def inclusion_probabilities(log_rate: F64, log_threshold: float) -> F64:
     """π_i = 1 - exp(-f(y_i) / τ_f).
 
-    log_rate: ln f(y_i), float64 (m,). log_threshold: ln τ_f, may be -inf. τ_f is the threshold on f's scale: τ^p for a power p.
+    log_rate: ln f(y_i), float64 (m,). log_threshold: ln τ_f, may be -inf; τ_f is the
+    threshold on f's scale, τ^p for a power p.
     """
     if log_threshold == -np.inf:
         return np.ones_like(log_rate)

@@ -76,7 +76,7 @@ _REQUEST_FIELDS: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """The law of a draw, f(y_i) / Σ f(y_j): f = |·|^power, or exp(· / temperature) without a power."""
+    """The law of a draw, f(y_i) / Σ f(y_j): f = |·|^power, or else exp(· / temperature)."""
 
     power: float | None = 2.0
     temperature: float | None = None
@@ -185,7 +185,7 @@ class Spec:
         return out
 
     def to_bytes(self) -> bytes:
-        """Every field as canonical JSON, derived ones too: later defaults never change a stored spec."""
+        """Every field as canonical JSON, derived ones too: a stored spec outlives new defaults."""
         return json.dumps(dataclasses.asdict(self), sort_keys=True, separators=(",", ":")).encode()
 
     @staticmethod
