@@ -31,10 +31,10 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-#: One step of trimming, small beside a group of writes. At least as many rows
-#: as a group adds, or the garbage of a busy store would only grow.
+#: One step of trimming: short, but never less than the group beside it adds, or
+#: the garbage of a busy store would only grow.
 _TRIM_ROWS = 1024
-_TRIM_BYTES = 8 << 20
+_TRIM_BYTES = 2 << 20
 
 #: Copy the WAL back into the file after about this much has been written to it.
 _CHECKPOINT_BYTES = 4 << 20
@@ -164,7 +164,19 @@ class GroupWriter:
                     self._write(group)
                 self._tidy(idle=not group and not stopping)
         finally:
+            self._open = False
             self._connection.close()
+            self._refuse_rest()
+
+    def _refuse_rest(self) -> None:
+        """After the last group nothing waits, unless a defect ended the thread: let nobody hang."""
+        rest: list[_Outcome] = []
+        while not self._queue.empty():
+            write = self._queue.get()
+            if write is not None:
+                rest.append((write, None, StoreUnavailable("the SQLite store's writer stopped")))
+        if rest:
+            self._answer(rest)
 
     def _next_group(self) -> tuple[list[_Write], bool]:
         """What waits, and whether to stop after it. Waits itself unless there is tidying to do."""
@@ -197,6 +209,9 @@ class GroupWriter:
                 self._write_singly(group)
                 return
             outcomes = [(group[0], None, error)]
+        self._answer(outcomes)
+
+    def _answer(self, outcomes: list[_Outcome]) -> None:
         try:
             self._loop.call_soon_threadsafe(self._resolve, outcomes)
         except RuntimeError:  # the loop is closed: nobody waits any more
@@ -222,9 +237,11 @@ class GroupWriter:
                 except ServiceError as error:
                     outcomes.append((write, None, error))
             transaction.appends.flush()
+            size = sum(write.size for write in group)
             if self._garbage:
                 # Within the group, so that a store which is never idle trims too.
-                self._garbage = transaction.trim(_TRIM_ROWS, _TRIM_BYTES)
+                rows = max(_TRIM_ROWS, len(group))
+                self._garbage = transaction.trim(rows, max(_TRIM_BYTES, size))
                 self._free_pages = True
             connection.execute("COMMIT")
         finally:
@@ -232,8 +249,7 @@ class GroupWriter:
                 connection.execute("ROLLBACK")
         self._garbage = self._garbage or transaction.left_garbage
         # A page for each write, and one for the tree above: a rough guess is enough.
-        self._unchecked_bytes += sum(write.size for write in group)
-        self._unchecked_bytes += self._page_bytes * (1 + len(group) // 8)
+        self._unchecked_bytes += size + self._page_bytes * (1 + len(group) // 8)
         return outcomes
 
     def _tidy(self, *, idle: bool) -> None:
@@ -257,8 +273,8 @@ class GroupWriter:
         (pages,) = self._connection.execute("PRAGMA page_count").fetchone()
         if free < max(_FREE_PAGES, pages // 4):
             return False
-        # Only by fetching does the pragma run to its end.
-        self._connection.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
+        # The pragma frees one page a step, and only executescript steps on to its end.
+        self._connection.executescript(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})")
         self._unchecked_bytes += _VACUUM_PAGES * self._page_bytes
         return True
 

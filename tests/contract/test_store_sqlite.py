@@ -279,9 +279,9 @@ class TestSpace:
         store = await started(path, SqliteLimits(wal_bytes=8 << 20))
         wal = path.with_name(path.name + "-wal")
         await store.create(record())
-        for _ in range(60):
+        for _ in range(30):
             await append(store, entry(attachment=b"x" * 1_000_000))
-            assert wal.stat().st_size < 24 << 20
+            assert wal.stat().st_size < 16 << 20
         await store.delete(KEY)
         await until(lambda: ask(path, "PRAGMA page_count") * 4096 < 20 << 20)
         await store.close()
