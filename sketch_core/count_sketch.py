@@ -61,6 +61,19 @@ def median_of_rows(rows: Cells) -> Cells:
     return median
 
 
+def root_mean_square(cells: Cells) -> float:
+    """The root mean square of cells of any size that float64 holds; 0 for none."""
+    floats = cells.astype(np.float64)
+    largest = float(max(floats.max(initial=0.0), -floats.min(initial=0.0)))
+    if largest == 0.0:
+        return 0.0
+    floats /= largest
+    floats *= floats
+    # Not a dot product: that would start the threads of a BLAS for a few
+    # microseconds of work, and round differently on every machine.
+    return largest * math.sqrt(float(floats.sum()) / floats.size)
+
+
 class Table:
     """Where coordinates of one level fall: addresses and signs, without the cells themselves.
 
@@ -158,7 +171,7 @@ class CountSketch:
 
     def energy(self, cells: F64) -> float:
         """‖y‖₂², estimated from cells float64 (t·w,); relative deviation at most √(2/(t w))."""
-        return float(np.dot(cells, cells)) / self.depth
+        return float((cells * cells).sum()) / self.depth
 
     def point_deviation(self, cells: F64) -> float:
         """The standard error of a point estimate, one number for all coordinates.
@@ -167,11 +180,6 @@ class CountSketch:
         cells a median ignores) do not move, and never more than the root mean square.
         """
         magnitudes = np.abs(cells)
-        largest = float(magnitudes.max(initial=0.0))
-        if largest == 0.0:
-            return 0.0
         rank = min(int(0.95 * cells.size), cells.size - 1)
         quantile = float(np.partition(magnitudes, rank)[rank])
-        scaled = magnitudes / largest
-        rms = largest * math.sqrt(float(np.dot(scaled, scaled)) / cells.size)
-        return median_deviation(self.depth) * min(quantile / 1.96, rms)
+        return median_deviation(self.depth) * min(quantile / 1.96, root_mean_square(cells))

@@ -34,7 +34,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from sketch_core.count_sketch import Cells, Table, median_of_rows
+from sketch_core.count_sketch import Cells, Table, median_of_rows, root_mean_square
 from sketch_core.hashing import I64, U64, BucketHash, SignHash
 from sketch_core.sizing import DETECTION, Sizes, median_deviation
 
@@ -172,13 +172,15 @@ def _largest(values: Cells, count: int) -> npt.NDArray[np.intp]:
     return np.argpartition(values, values.size - count)[values.size - count :]
 
 
-def _root_mean_square(cells: Cells) -> float:
-    floats = cells.astype(np.float64)
-    largest = float(np.abs(floats).max(initial=0.0))
-    if largest == 0.0:
-        return 0.0
-    floats /= largest
-    return largest * math.sqrt(float(np.dot(floats, floats)) / floats.size)
+def _trusted(estimate: Cells, mean: F64, threshold: float) -> npt.NDArray[np.bool_]:
+    """Which medians stand out and are borne out by the mean of their rows."""
+    size = np.abs(estimate).astype(np.float64)
+    along = mean * np.sign(estimate)
+    least = np.maximum(AGREEMENT[0] * size, MEAN_SHARE * threshold)
+    trusted: npt.NDArray[np.bool_] = (
+        (size > 0.0) & (size >= threshold) & (along >= least) & (along <= AGREEMENT[1] * size)
+    )
+    return trusted
 
 
 def _peel(
@@ -190,29 +192,25 @@ def _peel(
     sign = 1 + 2 * negative
     value: Cells = np.zeros(candidates.size, dtype=residual.dtype)
     trusted = np.zeros(candidates.size, dtype=bool)
-    sigma = _root_mean_square(residual)
+    sigma = root_mean_square(residual)
+    largest = math.inf
     for _ in range(_MAX_PEELINGS):
         rows: Cells = residual[where] * sign + value
         mean = rows.mean(axis=0)
         estimate = median_of_rows(rows)
-        size = np.abs(estimate).astype(np.float64)
-        along = mean * np.sign(estimate)
-        before = trusted
-        threshold = max(DETECTION * sigma, floor)
-        trusted = (
-            (size > 0.0)
-            & (size >= threshold)
-            & (along >= np.maximum(AGREEMENT[0] * size, MEAN_SHARE * threshold))
-            & (along <= AGREEMENT[1] * size)
-        )
+        before, trusted = trusted, _trusted(estimate, mean, max(DETECTION * sigma, floor))
         # What was peeled in error, in the shadow of something larger, goes back.
         change: Cells = np.where(trusted, estimate, 0) - value
+        same = bool((trusted == before).all())
+        previous, largest = largest, float(np.abs(change).max(initial=0))
+        if same and largest <= SETTLED * sigma + floor:
+            break
+        if same and largest > 0.7 * previous:
+            # Two that share cells correct each other back and forth: meet halfway.
+            change = change - (change // 2 if change.dtype.kind == "i" else 0.5 * change)
         value += change
         np.subtract.at(residual, where.reshape(-1), (sign * change).reshape(-1))
-        sigma = _root_mean_square(residual)
-        settled = np.abs(change).max(initial=0) <= SETTLED * sigma + floor
-        if settled and bool((trusted == before).all()):
-            break
+        sigma = root_mean_square(residual)
     chosen = np.flatnonzero(trusted)
     sizes = np.abs(value[chosen]).astype(np.float64)
     order = np.lexsort((tie_break(candidates[chosen]), -sizes))
