@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from service.settings import InvalidSetting, Settings, read
+from service.settings import InvalidSetting, Settings, read, unrecognised
 
 _EPILOG: Final = (
     "Every setting of the service is also a variable SKETCHD_… in the environment; "
@@ -73,6 +73,8 @@ def _serve(options: argparse.Namespace) -> int:
         settings = read(os.environ, overrides)
     except InvalidSetting as error:
         return _refuse(str(error))
+    for name in unrecognised(os.environ):
+        print(f"sketchd: {name} is not a setting and has no effect", file=sys.stderr)
     # Imported late: --help and version should not wait for a web framework.
     from service.cli_serve import CannotServe, run
 

@@ -118,8 +118,8 @@ def loopback_address(host: str) -> str:
     """
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except OSError as error:
-        raise CannotServe(f"cannot resolve {host!r}: {error.strerror or error}") from error
+    except (OSError, UnicodeError) as error:  # not found, or not even a host name
+        raise CannotServe(f"cannot resolve {host!r}: {error}") from error
     addresses = [str(entry[4][0]) for entry in found]
     if not addresses or not all(ipaddress.ip_address(one).is_loopback for one in addresses):
         raise CannotServe(

@@ -1,0 +1,105 @@
+"""JSON and safetensors to columns and back, without a service."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service import wire, wire_tensors
+from service.errors import InvalidRequest
+
+
+def refused(call: object, *args: object) -> InvalidRequest:
+    """The refusal of a call that must be refused."""
+    with pytest.raises(InvalidRequest) as caught:
+        call(*args)  # type: ignore[operator]
+    return caught.value
+
+
+@given(st.lists(st.integers(0, wire.MAX_INDEX)))
+def test_integers_survive(items: list[int]) -> None:
+    column = wire.integers(json.loads(json.dumps(items)), "/index")
+    assert column.dtype == np.int64
+    assert column.tolist() == items
+    assert wire.integers([str(item) for item in items], "/index").tolist() == items
+
+
+@given(st.lists(st.integers(0, wire.MAX_INDEX)))
+def test_indices_come_back_as_they_can_be_sent(items: list[int]) -> None:
+    sent = wire.index_json(np.array(items, dtype=np.uint64))
+    assert [int(item) for item in sent] == items
+    assert all(isinstance(item, str) == (int(item) > 1 << 53) for item in sent)
+    assert wire.integers(sent, "/index").tolist() == items
+
+
+@given(
+    st.lists(st.integers(0, 9), min_size=1),
+    st.sampled_from([-1, 1 << 63, 10**40, 1.0, True, None, [], {}, "x", "1 ", "+1", "1_0", "-0"]),
+    st.data(),
+)
+def test_the_first_bad_integer_is_named(good: list[int], bad: object, data: st.DataObject) -> None:
+    at = data.draw(st.integers(0, len(good)))
+    items = [*good[:at], bad, *good[at:], bad]
+    assert refused(wire.integers, items, "/row").pointer == f"/row/{at}"
+
+
+@given(
+    st.lists(st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(1 << 70), 1 << 70))
+)
+def test_numbers_survive(items: list[float]) -> None:
+    assert wire.numbers(items, "/delta").tolist() == [float(item) for item in items]
+
+
+@given(
+    st.lists(st.floats(-9, 9), min_size=1),
+    st.sampled_from([math.nan, math.inf, -math.inf, 10**400, True, None, "1", [1]]),
+    st.data(),
+)
+def test_the_first_bad_number_is_named(good: list[float], bad: object, data: st.DataObject) -> None:
+    at = data.draw(st.integers(0, len(good)))
+    items = [*good[:at], bad, *good[at:], bad]
+    assert refused(wire.numbers, items, "/delta").pointer == f"/delta/{at}"
+    table = [[0.0] * len(items), items]
+    assert refused(wire.rows, table, "/values").pointer == f"/values/1/{at}"
+
+
+def test_rows() -> None:
+    assert wire.rows([[1, 2], [3, 4.5]], "/values").tolist() == [[1, 2], [3, 4.5]]
+    assert wire.rows([], "/values").shape == (0, 0)
+    assert wire.rows([[], []], "/values").shape == (2, 0)
+    assert refused(wire.rows, [[1], [1, 2]], "/values").pointer == "/values/1"
+    assert refused(wire.rows, [[1], 2], "/values").pointer == "/values/1"
+
+
+def test_what_is_not_finite_is_null_in_json() -> None:
+    assert (
+        wire.dump_json({"a": [math.nan, math.inf, -math.inf, 1.5]}) == b'{"a":[null,null,null,1.5]}'
+    )
+
+
+@given(st.recursive(st.none() | st.integers() | st.text(), st.lists, max_leaves=20))
+def test_json_is_read_as_the_standard_library_reads_it(value: object) -> None:
+    assert wire.parse_json(json.dumps(value).encode()) == value
+
+
+@pytest.mark.parametrize("opening", ["[", '{"a":', '[{"a":'])
+def test_deep_nesting_is_malformed_and_no_crash(opening: str) -> None:
+    assert refused(wire.parse_json, (opening * 200_000).encode()).malformed
+
+
+def test_tensor_names_are_escaped_in_pointers() -> None:
+    body = wire_tensors.dump({"a/b~c": np.zeros(1)}, {})
+    error = refused(wire_tensors.refuse_unknown, wire_tensors.parse(body), frozenset(), frozenset())
+    assert error.pointer == "/a~1b~0c"
+
+
+def test_tensors_round_trip() -> None:
+    body = wire_tensors.dump({"a": np.arange(6.0).reshape(2, 3)[:, ::-1]}, {"k": "v"})
+    read = wire_tensors.parse(body)
+    assert read.tensors["a"].tolist() == [[2, 1, 0], [5, 4, 3]]
+    assert read.metadata == {"k": "v"}
