@@ -22,9 +22,9 @@ from service.ports import StoredEntry
 from sketch_core import batch as batches
 from sketch_core.batch import Batch
 from sketch_core.codec import from_snapshot
-from sketch_core.errors import InvalidBatch, InvalidSnapshot, UnsupportedSnapshot
+from sketch_core.errors import InvalidBatch, SketchError, UnsupportedSnapshot
 from sketch_core.sketch import Sketch
-from sketch_core.spec import Spec
+from sketch_core.spec import OPERANDS, Spec
 
 FORMAT: Final = 1
 _BATCH: Final = ord("B")
@@ -63,35 +63,46 @@ def load_state(data: bytes, spec: Spec) -> Sketch:
         return from_snapshot(data, spec)
     except UnsupportedSnapshot as error:
         raise unknown_format(f"a stored state cannot be read: {error.detail}") from error
-    except InvalidSnapshot as error:
+    except SketchError as error:
         raise damaged(f"a stored state is damaged: {error.detail}") from error
 
 
 def fold(sketch: Sketch, entries: Iterable[StoredEntry]) -> None:
     """Add entries to a sketch, which must be private to the caller.
 
-    Every entry is read before the first is applied. Raises Unavailable; the
-    sketch may then hold a part and must be dropped.
+    Raises Unavailable for an entry that cannot be read, having changed nothing.
     """
     updates: list[Batch] = []
     states: list[tuple[Sketch, frozenset[str]]] = []
     for entry in entries:
-        form, what = (entry.payload[0], entry.payload[1]) if len(entry.payload) > 1 else (0, 0)
-        if form > FORMAT or (form == FORMAT and what not in (_BATCH, _STATE)):
-            raise unknown_format(f"log entry {entry.position} has format {form}.{what}")
-        if form != FORMAT:
-            raise damaged(f"log entry {entry.position} is not an entry")
-        if what == _BATCH:
-            try:
-                updates.append(batches.decode(entry.payload[2:]))
-            except InvalidBatch as error:
-                raise damaged(f"log entry {entry.position}: {error.detail}") from error
-        elif entry.attachment is None:
-            raise damaged(f"log entry {entry.position} lacks its state")
+        if _kind_of(entry) == _BATCH:
+            updates.append(_batch_of(entry))
         else:
-            operands = frozenset(entry.payload[2:].decode("ascii").split(","))
-            states.append((load_state(entry.attachment, sketch.spec), operands))
+            states.append(_state_of(entry, sketch.spec))
     # Sums of integers depend on no order, so all updates can go in one call.
     sketch.apply(updates)
     for state, operands in states:
         sketch.merge(state, operands)
+
+
+def _kind_of(entry: StoredEntry) -> int:
+    form, what = (entry.payload[0], entry.payload[1]) if len(entry.payload) > 1 else (0, 0)
+    if form > FORMAT or (form == FORMAT and what not in (_BATCH, _STATE)):
+        raise unknown_format(f"log entry {entry.position} has format {form}.{what}")
+    if form != FORMAT:
+        raise damaged(f"log entry {entry.position} is not an entry")
+    return what
+
+
+def _batch_of(entry: StoredEntry) -> Batch:
+    try:
+        return batches.decode(entry.payload[2:])
+    except InvalidBatch as error:
+        raise damaged(f"log entry {entry.position}: {error.detail}") from error
+
+
+def _state_of(entry: StoredEntry, spec: Spec) -> tuple[Sketch, frozenset[str]]:
+    operands = frozenset(entry.payload[2:].decode("ascii", "replace").split(","))
+    if entry.attachment is None or not operands <= set(OPERANDS[spec.kind]):
+        raise damaged(f"log entry {entry.position} adds no state of this sketch")
+    return load_state(entry.attachment, spec), operands

@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from service import log_entries
-from service.errors import NotFound, Overloaded, Unavailable
+from service.errors import NotFound, Unavailable
 from service.metrics import Metrics
 from service.pool import BoundedPool
 from service.ports import EMPTY_DIGEST, Checkpoint, SketchKey, Store, StoredEntry, Tail, chain
@@ -84,11 +84,10 @@ class _Line:
 
 @dataclass(slots=True)
 class _Progress:
-    """A catch-up's version. owned: nobody else can reach it. whole: no fold broke off in it."""
+    """A catch-up's version. owned: nobody else can reach it."""
 
     version: Version
     owned: bool
-    whole: bool = True
 
 
 class Materializer:
@@ -219,9 +218,9 @@ class Materializer:
             self.forget(identity)
             raise
         except Unavailable:
-            # What was folded so far is right: keep it, or overload would breed cold starts.
-            if progress.whole:
-                self._put(identity, progress.version)
+            # Refused before anything was added, so what was folded so far is right: keep it,
+            # or overload would breed cold starts. Any other failure drops it.
+            self._put(identity, progress.version)
             raise
         self._put(identity, progress.version)
         return progress.version
@@ -239,7 +238,7 @@ class Materializer:
                 if not progress.owned:
                     progress.version = await self._own(identity, progress.version)
                     progress.owned = True
-                await self._fold(progress, tail.entries)
+                await self._fold(progress.version, tail.entries)
             if progress.version.position >= target or not tail.entries:
                 return
 
@@ -267,21 +266,15 @@ class Materializer:
         sketch = await self._pool.run(version.sketch.copy)
         return Version(sketch, version.position, version.digest, version.checkpoint)
 
-    async def _fold(self, progress: _Progress, entries: list[StoredEntry]) -> None:
+    async def _fold(self, version: Version, entries: list[StoredEntry]) -> None:
         started = time.perf_counter()
-        version = progress.version
-        progress.whole = False
         try:
             await self._pool.run(log_entries.fold, version.sketch, entries)
-        except Overloaded:
-            progress.whole = True  # the pool never began
-            raise
         finally:
             self._metrics.folded(time.perf_counter() - started)
         for entry in entries:
             version.digest = chain(version.digest, entry.id)
         version.position = entries[-1].position
-        progress.whole = True
 
     # Cache
 

@@ -28,6 +28,7 @@ from tests.end_to_end.served import ServedProcess
 
 KILLS = int(os.environ.get("TEST_KILLS", "24"))
 WRITERS = 3
+SAMPLERS = 3
 #: Small enough that the log is compacted many times between two kills.
 SETTINGS = {"compact_min_bytes": 4096, "compact_ratio": 0.01, "fold_chunk_bytes": 8192}
 SPECS: dict[str, dict[str, Any]] = {
@@ -175,7 +176,8 @@ async def test_killed_at_any_time_every_batch_counts_once(tmp_path: Path, seed: 
                 for number in range(WRITERS):
                     label = f"{stream.name}-{number}"
                     tasks.create_task(write(caller, stream, label, done, seed))
-                tasks.create_task(sample(caller, stream, done))
+                for _ in range(SAMPLERS):
+                    tasks.create_task(sample(caller, stream, done))
             await kill_repeatedly(service, seed)
             done.set()
         for stream in streams:

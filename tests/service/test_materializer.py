@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import random
 from collections.abc import Awaitable, Callable
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from service import log_entries
 from service.errors import NotFound, Overloaded, Unavailable
+from service.materializer import Materializer
+from service.metrics import Metrics
+from service.pool import BoundedPool, P, T
 from service.ports import Entry, SketchKey
 from service.sketches import SampleRequest
 from sketch_core.batch import Columns
@@ -153,6 +158,7 @@ async def append_raw(rig: Rig, name: str, payload: bytes, attachment: bytes | No
         (b"\x00B", log_entries.DAMAGED),
         (b"\x01Bnonsense", log_entries.DAMAGED),
         (b"\x01Sy", log_entries.DAMAGED),
+        (b"\x01S\xff", log_entries.DAMAGED),
     ],
 )
 async def test_an_entry_that_cannot_be_read_stops_its_sketch_alone(
@@ -167,24 +173,61 @@ async def test_an_entry_that_cannot_be_read_stops_its_sketch_alone(
             with pytest.raises(Unavailable) as caught:
                 await seen(rig, "a")
             assert caught.value.code == code
+            kept = rig.materializer.peek(await rig.identity("a"))
+            assert kept is not None  # or every retry would fold from the start
+            assert kept.position == 3
         assert await seen(rig, "b") == 2
 
 
+async def test_a_stored_state_of_another_version_or_sketch_is_not_served() -> None:
+    async with rigged() as [rig]:
+        for name in "abc":
+            await grow(rig, name, 1)
+        spec = (await rig.identity("a")).spec
+        good = to_snapshot(reference(spec, [pairs([9], [5.0])]))
+        stranger = to_snapshot(reference(dataclasses.replace(spec, seed=8), []))
+        payload = log_entries.pack_state({"y"})
+        for name, state in (("a", good[:-1]), ("b", stranger)):
+            await append_raw(rig, name, payload, state)
+            with pytest.raises(Unavailable) as caught:
+                await rig.sketches.norm("default", name)
+            assert caught.value.code == log_entries.DAMAGED
+        await append_raw(rig, "c", payload, good)
+        assert await seen(rig, "c") == 2
+
+
+class _BreakingPool(BoundedPool):
+    """Does what it is given and then fails, as when memory runs out half-way."""
+
+    broken = False
+
+    async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        answer = await super().run(function, *args, **kwargs)
+        if self.broken:
+            raise MemoryError
+        return answer
+
+
 async def test_a_fold_that_breaks_off_is_never_seen() -> None:
-    """The first half of a broken chunk may be in the state: it must be dropped, not kept."""
+    """What it left may hold a part of the chunk: it must be dropped, not kept."""
     async with rigged() as [rig]:
         batches = await grow(rig, "a", 3)
+        pool = _BreakingPool(1, 1)
+        breaking = Materializer(
+            rig.store, pool, Metrics(CollectorRegistry()), cache_bytes=1 << 30, chunk_bytes=1 << 20
+        )
         identity = await rig.identity("a")
-        assert await seen(rig, "a") == 3
-        # The batch folds, then the state fails to merge: a half-folded private copy.
-        other = reference(identity.spec, [pairs([9], [5.0])])
-        good = to_snapshot(other)
-        await rig.sketches.update("default", "a", pairs([1], [2.0]))
-        await append_raw(rig, "a", log_entries.pack_state({"nothing"}), good)
-        with pytest.raises(Exception):  # noqa: B017 - whatever it is, it must not stick
-            await seen(rig, "a")
-        assert rig.materializer.peek(identity) is None
-        assert len(batches) == 3
+        async with breaking.at_head(identity) as version:
+            assert version.position == 3
+        batches.append(pairs([1], [2.0]))
+        await rig.sketches.update("default", "a", batches[-1])
+        pool.broken = True
+        with pytest.raises(MemoryError):
+            await breaking.query(identity, to_snapshot)
+        pool.broken = False
+        data, _ = await breaking.query(identity, to_snapshot)
+        assert data == to_snapshot(reference(identity.spec, batches))
+        pool.close()
 
 
 async def test_overload_keeps_the_version_for_the_next_try() -> None:
