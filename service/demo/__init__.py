@@ -75,7 +75,7 @@ def _run(options: argparse.Namespace) -> int:
         client = stack.enter_context(contextlib.closing(Client(url, options.key)))
         run = Run(client, data, size, options.seed, progress=True)
         collected = run.collect()
-        plans = {n: client.plan(run.single(n)) for n in report.PLANNED}
+        plans = {n: client.plan(run.single(n)) for n in {size.keys, *report.PLANNED}}
     print("  comparing with exact samplers of as many draws ...", flush=True)
     found = find(data, size, collected.draws, options.seed)
     options.output.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ from service.demo.law import Fit
 from service.demo.run import Collected
 
 #: Numbers of keys to ask a plan for, to find from where a sketch pays.
-PLANNED: Final = tuple(round(2 ** (half / 2) / 1000) * 1000 for half in range(24, 49))
+PLANNED: Final = tuple(int(round(2 ** (step / 4), -3)) for step in range(44, 97))
 
 
 def heading(data: Input, size: Size, where: str) -> str:
@@ -34,8 +34,8 @@ def heading(data: Input, size: Size, where: str) -> str:
 _TABLE_HEAD: Final = """\
   Draws against the exact law, P(i) = (k_i · q)² / Σ (k_j · q)²
 
-                         with replacement             first draws         output
-  q  spread    draws   χ² (df)     p    off  exact   χ² (df)     p      error  exact"""
+                      with replacement                first draws         output
+  q  spread    draws   χ² (df)      p    off  exact   χ² (df)      p     error  exact"""
 
 _TABLE_FOOT: Final = """
   spread  as many equally likely keys would be as spread out
@@ -54,13 +54,15 @@ def _row(item: QueryFindings) -> str:
     return (
         f" {item.query:>2}  {item.effective:>6,.0f}  {item.draws:>7,}  {_fit(item.independent)}"
         f"  {_off(item.independent)}  {_off(item.floor)}  {_fit(item.first)}"
-        f"      {item.errors[-1]:5.1%}  {float(np.mean(item.floor_errors[:, -1])):5.1%}"
+        f"     {item.errors[-1]:5.1%}  {float(np.mean(item.floor_errors[:, -1])):5.1%}"
     )
 
 
 def _fit(fit: Fit | None) -> str:
     return (
-        f"{fit.statistic:5.1f} ({fit.freedom:>2})  {fit.p_value:4.2f}" if fit else " (too few)     "
+        f"{fit.statistic:5.1f} ({fit.freedom:>2})  {fit.p_value:5.3f}"
+        if fit
+        else " (too few)      "
     )
 
 
@@ -71,26 +73,26 @@ def _off(fit: Fit | None) -> str:
 def memory(
     data: Input, size: Size, collected: Collected, plans: Mapping[int, Mapping[str, Any]]
 ) -> str:
-    """What it took to hold, said plainly."""
+    """What it took to hold, said plainly. plans: of a sketch of one list, by number of keys."""
     n, d = data.keys.shape
-    each, dense = collected.state_bytes / size.repetitions, float(n * d * 8)
+    one, dense = float(plans[n]["memory_bytes"]), float(n * d * 8)
     pays, largest = crossover(plans), max(plans)
-    sketch, exact = (
-        _bytes(plans[largest][field]) for field in ("memory_bytes", "exact_memory_bytes")
-    )
+    there = [_bytes(plans[largest][name]) for name in ("memory_bytes", "exact_memory_bytes")]
+    repetitions = f"a sketch of {size.repetitions} lists, as drawn from here"
+    ratio = collected.state_bytes / dense
     return _block(
         "Memory",
-        f"the keys as the exact method keeps them  {_bytes(dense):>8}",
-        f"a sketch, for each independent list      {_bytes(each):>8}",
-        f"At {n:,} keys one list takes {each / dense:.2f} times the keys, and all",
-        f"{size.repetitions} of a sketch {collected.state_bytes / dense:.0f} times: here a sketch "
-        + ("hardly pays" if each < dense else "does not pay")
-        + ', and "method": "auto"',
-        "would keep the keys. The demo insists on sketches to test them.",
-        f"By the service's own plan one list pays from {pays:,} keys"
+        f"{'the keys, as the exact method keeps them':42}{_bytes(dense):>8}",
+        f"{'a sketch of one list':42}{_bytes(one):>8}   {one / dense:.2f} times the keys",
+        f"{repetitions:42}{_bytes(collected.state_bytes):>8}   {ratio:.2f} times the keys",
+        "The demo insists on sketches, to test them. Left to itself"
+        + (' ("method": "auto")' if ratio > 1 else ""),
+        "the service would keep whichever is smaller"
+        + (", here the keys themselves." if ratio > 1 else ", here the sketch."),
+        f"A sketch of one list pays from about {pays:,} keys on; for"
         if pays
-        else "By the service's own plan one list never pays",
-        f"on; at {largest:,} it takes {sketch} where the keys take {exact}.",
+        else "A sketch of one list never pays; for",
+        f"{largest:,} it takes {there[0]} where the keys take {there[1]}.",
     )
 
 
