@@ -194,6 +194,8 @@ class LinearSketch(OperandState):
         else:
             log_total = self._list_total(arrivals)[0]
             norm = math.exp(log_total / self._power)
+            if not arrivals.index.size:
+                norm = math.sqrt(self._energy(plain))  # a lower bound is all there is
         return answer(
             race,
             _with_total(arrivals, log_total),
@@ -206,7 +208,18 @@ class LinearSketch(OperandState):
 
     def _recover(self, cells: Cells, floor: float, draw: int, count: int) -> Recovered:
         race = self._race(draw)
-        return self._hierarchy(draw).recover(cells, count + 1, race.bits, floor)
+        # As wide a search for a few as for `samples`: a shorter list is the longer one's start.
+        wanted = max(count, self.spec.samples) + 1
+        return self._hierarchy(draw).recover(cells, wanted, race.bits, floor)
+
+    def recovered(self, draw: int, count: int) -> Recovered:
+        """The trusted list of one repetition in scaled quanta, for a state that is y's own.
+
+        Raises InvalidQuery for a matrix whose x is not fixed.
+        """
+        if not (self.spec.kind == "vector" or self.spec.collapsed):
+            raise InvalidQuery("the list of a matrix depends on x", pointer="/x")
+        return self._recover(self._state.arrays[self._main]["scaled"][draw, :, 0], 0.0, draw, count)
 
     def _arrivals(self, race: Race, recovered: Recovered) -> ArrivalList:
         scale = race.scales(recovered.index).astype(np.float64)
