@@ -165,14 +165,17 @@ def prepare(path: str, busy_seconds: float) -> None:
 
 
 def _prepare(connection: sqlite3.Connection) -> None:
-    if _stored_version(connection) == VERSION:
-        return
-    # Only an empty file takes this setting, and it must precede the journal mode.
-    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("BEGIN IMMEDIATE")
     try:
-        # Another process may have been faster.
+        # In a transaction, or another process could create the tables between two looks.
+        connection.execute("BEGIN")
+        version = _stored_version(connection)
+        connection.execute("ROLLBACK")
+        if version == VERSION:
+            return
+        # Only an empty file takes this setting, and it must precede the journal mode.
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("BEGIN IMMEDIATE")
         for statements in MIGRATIONS[_stored_version(connection) :]:
             for statement in statements:
                 connection.execute(statement)

@@ -96,13 +96,14 @@ class GroupWriter:
     def open(self, loop: asyncio.AbstractEventLoop) -> None:
         """Connect and start the thread. Raises sqlite3.Error."""
         self._loop = loop
-        # BEGIN waits by its own loop; nothing else the writer does should wait.
-        self._connection = connect(self._path, 0.0)
+        self._connection = connect(self._path, self._limits.busy_seconds)
         self._connection.execute("PRAGMA wal_autocheckpoint = 0")
         (self._page_bytes,) = self._connection.execute("PRAGMA page_size").fetchone()
         if self._limits.file_bytes is not None:
             pages = self._limits.file_bytes // self._page_bytes
             self._connection.execute(f"PRAGMA max_page_count = {pages}")
+        # From here on BEGIN waits by its own loop, and nothing else should wait.
+        self._connection.execute("PRAGMA busy_timeout = 0")
         self._thread = threading.Thread(target=self._run, name="sqlite-writer", daemon=True)
         self._open = True
         self._thread.start()

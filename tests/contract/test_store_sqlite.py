@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sqlite3
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -12,10 +13,13 @@ import pytest
 
 from service.errors import StoreUnavailable
 from service.sqlite_schema import VERSION
-from service.sqlite_writer import SqliteLimits
+from service.sqlite_transaction import Transaction
+from service.sqlite_writer import GroupWriter, SqliteLimits
 from service.store_sqlite import SqliteStore
 from tests.contract.changes import (
+    FIRST,
     KEY,
+    NO_LIMIT,
     SECOND,
     ManualClock,
     append,
@@ -230,6 +234,25 @@ class TestTrouble:
         holder.execute("ROLLBACK")
         holder.close()
         assert (await append(store)).position == 1
+        await store.close()
+
+    async def test_a_transaction_is_closed_to_others_from_its_first_look(self, path: Path) -> None:
+        store = await started(path)
+        await store.create(record())
+        writer = GroupWriter(str(path), ManualClock(), SqliteLimits())
+        writer.open(asyncio.get_running_loop())
+
+        def slow(transaction: Transaction) -> int:
+            answer = transaction.appends.append(KEY, FIRST, entry(), None, NO_LIMIT)
+            time.sleep(0.2)  # the head has been read, nothing has been written
+            return answer.position
+
+        waiting = asyncio.create_task(writer.submit(slow))
+        await asyncio.sleep(0.05)
+        assert (await append(store)).position == 2
+        assert await waiting == 1
+        writer.stop_taking()
+        await asyncio.to_thread(writer.join)
         await store.close()
 
     async def test_damage_is_unavailable_not_nonsense(self, path: Path) -> None:
