@@ -36,7 +36,8 @@ class ProblemProtocol(HttpToolsProtocol):
         """Answer bytes that are not HTTP and hang up."""
         head = (
             "HTTP/1.1 400 Bad Request\r\ncontent-type: application/problem+json\r\n"
-            f"content-length: {len(_BROKEN_HTTP)}\r\nconnection: close\r\n\r\n"
+            f"content-length: {len(_BROKEN_HTTP)}\r\nx-request-id: {middleware.new_id()}\r\n"
+            "connection: close\r\n\r\n"
         )
         self.transport.write(head.encode("ascii") + _BROKEN_HTTP)
         self.transport.close()

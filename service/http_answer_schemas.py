@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
@@ -186,12 +186,37 @@ class NormResults(BaseModel):
     results: list[NormAnswer]
 
 
+class Advice(BaseModel):
+    """Which method `auto` takes, and why."""
+
+    method: Literal["sketch", "exact"]
+    reason: str
+
+
 class Plan(BaseModel):
     """What a spec would become."""
 
-    advice: str | dict[str, object]
-    memory_bytes: int | dict[str, int]
-    exact_memory_bytes: int
+    spec: dict[str, Any] = Field(description="With every default filled in.")
+    kind: Literal["vector", "matrix"]
+    shape: ShapeAnswer
+    method: Literal["sketch", "exact"]
+    samples: int
+    repetitions: int
+    quantum_bits: int
+    quantum: float = Field(description="Increments are rounded to multiples of this.")
+    largest_value: float = Field(description="The |y_i| that surely fits a cell.")
+    memory_bytes: int
+    exact_memory_bytes: int = Field(description="Of the dense operands.")
+    limit_bytes: int
+    fits: bool
+    ttl_seconds: float | None
+    expected_errors: dict[str, Any]
+    advice: Advice
+    width: int | None = Field(None, description="Absent for exact, like the next four.")
+    upper_width: int | None = None
+    estimate_width: int | None = None
+    depth: int | None = None
+    levels: int | None = None
 
 
 class Health(BaseModel):

@@ -12,7 +12,7 @@ from service.http_openapi import example
 
 VECTOR: Final = "clicks"
 MATRIX: Final = "attention"
-VERSION: Final = "7c9e6679f7424de09ad6c0a1f5a9c3d2-3"
+VERSION: Final = "7c9e6679-3"
 
 _SPEC_VECTOR: Final[dict[str, Any]] = {"kind": "vector", "shape": {"n": 1000000}, "seed": 7}
 _SPEC_MATRIX: Final[dict[str, Any]] = {"kind": "matrix", "shape": {"n": 100000, "d": 4}, "seed": 7}
@@ -125,14 +125,14 @@ INFO: Final = {
     "repetitions": 1,
     "seed": 7,
     "magnitude": 1024.0,
-    "quantum_bits": 17,
-    "width": 2048,
-    "upper_width": 2048,
-    "estimate_width": 512,
+    "quantum_bits": 24,
+    "width": 3360,
+    "upper_width": 1440,
+    "estimate_width": 864,
     "depth": 5,
     "levels": 2,
     "ttl_seconds": None,
-    "memory_bytes": {"state": 184320, "log": 96},
+    "memory_bytes": {"state": 226560, "log": 96},
     "updates": 2,
     "underflowed": 0,
     "version": VERSION,
@@ -180,11 +180,43 @@ SAMPLE_RESULTS: Final = {
         {"sketch": "gone", "status": 404, "problem": _MISSING},
     ]
 }
+_SIZES: Final = {
+    "width": 3360,
+    "upper_width": 1440,
+    "estimate_width": 864,
+    "depth": 5,
+}
 PLAN: Final[dict[str, Any]] = {
+    "spec": {
+        "kind": "vector",
+        "shape": {"n": 1000000},
+        "method": "sketch",
+        "distribution": {"power": 2.0},
+        "samples": 16,
+        "repetitions": 1,
+        "seed": 7,
+        "magnitude": 1024.0,
+        "quantum_bits": 24,
+        **_SIZES,
+    },
     "kind": "vector",
     "shape": {"n": 1000000},
     "method": "sketch",
-    "memory_bytes": 184320,
+    "samples": 16,
+    "repetitions": 1,
+    "quantum_bits": 24,
+    "quantum": 5.960464477539063e-08,
+    "largest_value": 4096.0,
+    "memory_bytes": 226560,
     "exact_memory_bytes": 8000000,
-    "advice": "sketch: its state is 43 times smaller than the dense operands",
+    "limit_bytes": 268435456,
+    "fits": True,
+    "ttl_seconds": None,
+    "expected_errors": {"estimate": 0.0182, "norm": 0.0108},
+    "advice": {
+        "method": "sketch",
+        "reason": "the sketch takes 226560 bytes where the dense operands take 8000000",
+    },
+    **_SIZES,
+    "levels": 2,
 }

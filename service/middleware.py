@@ -64,7 +64,12 @@ class RequestBoundary:
 
 def _request_id(scope: Scope) -> str:
     given = Headers(scope=scope).get("x-request-id", "")
-    return given if _SANE_ID.fullmatch(given) else uuid.uuid4().hex
+    return given if _SANE_ID.fullmatch(given) else new_id()
+
+
+def new_id() -> str:
+    """An id for a request that has none."""
+    return uuid.uuid4().hex
 
 
 def _log_access(scope: Scope, request_id: str, status: int, seconds: float) -> None:

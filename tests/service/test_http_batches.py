@@ -48,7 +48,11 @@ def test_parts_are_answered_in_order_each_with_its_status(service: Service) -> N
 
 def test_parts_of_one_sketch_take_effect_in_order(service: Service) -> None:
     service.make("ordered")
-    parts = [{"sketch": "ordered", "index": [7], "delta": [1]} for _ in range(100)]
+    # Every other part is long enough to be checked in a thread: started together, the short ones
+    # would overtake.
+    parts = [
+        {"sketch": "ordered", "index": [7] * size, "delta": [1] * size} for size in [2000, 1] * 50
+    ]
     results = service.post("/v1/updates", {"updates": parts}).json()["results"]
     positions = [int(one["version"].rsplit("-")[-1]) for one in results]
     assert positions == list(range(1, 101))

@@ -342,6 +342,7 @@ def test_what_is_not_http_gets_a_problem(service: Service) -> None:
         answer = raw.recv(65536)
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert PROBLEM.encode() in answer
+    assert b"x-request-id: " in answer
     assert b'"code":"malformed_http"' in answer
 
 

@@ -161,6 +161,8 @@ def test_examples_of_answers_fit_their_schemas(document: dict[str, Any]) -> None
 def test_answers_have_no_more_fields_than_are_described(service: Service) -> None:
     info = service.info(http_examples.VECTOR)
     assert set(info) <= set(answers.Info.model_fields)
+    for spec in (http_examples.SPECS["vector"]["value"], {"kind": "vector", "shape": {"n": 9}}):
+        assert set(service.post("/v1/plan", spec).json()) <= set(answers.Plan.model_fields)
     drawn = service.post(f"/v1/sketches/{http_examples.VECTOR}/samples", {}).json()
     assert set(drawn) <= set(answers.Drawn.model_fields)
 
