@@ -33,11 +33,14 @@ def started_service() -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="sketchd-demo-") as folder:
         port = _free_port()
         log = Path(folder) / "service.log"
-        command = [sys.executable, "-m", "service", "serve", "--host", "127.0.0.1"]
+        # -P and the path: this very package, not what lies in the working directory.
+        command = [sys.executable, "-P", "-m", "service", "serve", "--host", "127.0.0.1"]
         command += ["--port", str(port), "--grpc-port", "0"]
         command += ["--store", f"sqlite:///{folder}/demo.db"]
         # No setting or key of the surroundings reaches a service of the demo's own.
         clean = {k: v for k, v in os.environ.items() if not k.startswith("SKETCHD_")}
+        here = str(Path(__file__).resolve().parents[2])
+        clean["PYTHONPATH"] = os.pathsep.join(filter(None, [here, clean.get("PYTHONPATH")]))
         with log.open("wb") as sink:
             process = subprocess.Popen(command, stdout=sink, stderr=sink, env=clean)
         try:

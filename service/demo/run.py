@@ -104,9 +104,8 @@ class Run:
         rows = (self._size.keys + self._data.deleted.size) * self._size.sketches
         state_bytes = 0
         with tqdm(
-            total=rows,
-            unit=" keys",
-            unit_scale=True,
+            total=self._size.lists,
+            unit=" lists",
             # None: only where there is a terminal to draw it on.
             disable=None if self._progress else True,
         ) as bar:
@@ -117,10 +116,10 @@ class Run:
                     which = f"sketch {number + 1} of {self._size.sketches}"
                     bar.set_description(f"  {which}, streaming keys")
                     with self._timed("streaming"):
-                        self._stream(name, bar)
-                    bar.set_description(f"  {which}, drawing       ")
+                        self._stream(name)
+                    bar.set_description(f"  {which}, drawing lists ")
                     with self._timed("sampling"):
-                        self._draw(name)
+                        self._draw(name, bar)
                     state_bytes = int(self._client.info(name)["memory_bytes"]["state"])
                 finally:
                     self._client.delete(name)
@@ -134,7 +133,7 @@ class Run:
             state_bytes=state_bytes,
         )
 
-    def _stream(self, name: str, bar: tqdm[Any]) -> None:
+    def _stream(self, name: str) -> None:
         """All keys in, then a tenth of them out again by adding their negatives."""
         everything = np.arange(self._size.keys, dtype=np.int64)
         for sign, rows in ((1, everything), (-1, self._data.deleted)):
@@ -142,9 +141,8 @@ class Run:
                 part = rows[start : start + ROWS_IN_A_BATCH]
                 values = self._data.keys[part] * np.float16(sign)
                 self._client.add_rows(name, part, values, key=f"{sign}/{start}")
-                bar.update(part.size)
 
-    def _draw(self, name: str) -> None:
+    def _draw(self, name: str, bar: tqdm[Any]) -> None:
         queries: list[list[float]] = self._data.queries.tolist()
         for draw in range(self._size.repetitions):
             both = [
@@ -152,6 +150,7 @@ class Run:
                 for replacement in (False, True)
             ]
             self._requests += 2
+            bar.update()
             for answers, distinct, independent in zip(self._answers, *both, strict=True):
                 answers.add(distinct, independent)
                 status = str(distinct["status"])
