@@ -79,7 +79,8 @@ def fold(sketch: Sketch, entries: Iterable[StoredEntry]) -> None:
             updates.append(_batch_of(entry))
         else:
             states.append(_state_of(entry, sketch.spec))
-    # Sums of integers depend on no order, so all updates can go in one call.
+    # Sums of integers depend on no order, so all updates can go in one call; batch by batch,
+    # since what is proven exact is decided for each entry alike on every replica.
     sketch.apply(updates)
     for state, operands in states:
         sketch.merge(state, operands)

@@ -90,6 +90,14 @@ class _Progress:
     owned: bool
 
 
+def _fold_entries(sketch: Sketch, digest: str, entries: list[StoredEntry]) -> str:
+    """Fold, and return the digest after the last entry."""
+    log_entries.fold(sketch, entries)
+    for entry in entries:
+        digest = chain(digest, entry.id)
+    return digest
+
+
 class Materializer:
     """Versions of sketches at the head of their logs."""
 
@@ -269,11 +277,11 @@ class Materializer:
     async def _fold(self, version: Version, entries: list[StoredEntry]) -> None:
         started = time.perf_counter()
         try:
-            await self._pool.run(log_entries.fold, version.sketch, entries)
+            version.digest = await self._pool.run(
+                _fold_entries, version.sketch, version.digest, entries
+            )
         finally:
             self._metrics.folded(time.perf_counter() - started)
-        for entry in entries:
-            version.digest = chain(version.digest, entry.id)
         version.position = entries[-1].position
 
     # Cache

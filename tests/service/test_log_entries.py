@@ -1,0 +1,51 @@
+"""Log entries: folding many at once is folding each, states included."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from service import log_entries
+from service.ports import StoredEntry
+from sketch_core.batch import Columns, encode, quantise
+from sketch_core.codec import to_snapshot
+from sketch_core.sketch import new_sketch
+from sketch_core.spec import resolve
+
+
+def some_columns(rng: np.random.Generator, count: int) -> Columns:
+    """A batch of a matrix of 1000 rows and 3 columns, in one of its three layouts."""
+    layout, row = rng.integers(3), rng.integers(0, 1000, count)
+    if layout == 0:
+        return Columns("x", index=row % 3, delta=rng.standard_normal(count))
+    if layout == 1:
+        return Columns("A", row=row, values=rng.standard_normal((count, 3)))
+    return Columns("A", row=row, column=row % 3, delta=rng.standard_normal(count))
+
+
+@pytest.mark.parametrize("largest", [1, 20, 9000])
+def test_entries_fold_to_what_their_batches_are_one_by_one(
+    largest: int, rng: np.random.Generator
+) -> None:
+    request = {"kind": "matrix", "shape": {"n": 1000, "d": 3}, "method": "sketch", "width": 64}
+    spec = resolve(request | {"seed": 5})
+    folded, single = new_sketch(spec), new_sketch(spec)
+    entries = []
+    for position in range(1, 30):
+        batch = quantise(spec, some_columns(rng, int(rng.integers(1, largest + 1))))[0]
+        single.apply([batch])
+        payload = log_entries.pack_batch(encode(batch))
+        entries.append(StoredEntry(position, "", payload, None))
+    state = to_snapshot(single)
+    single.merge(single.copy(), {"A"})
+    entries.append(StoredEntry(30, "", log_entries.pack_state({"A"}), state))
+    log_entries.fold(folded, entries)
+    assert to_snapshot(folded) == to_snapshot(single)
+    assert folded.exact == single.exact
+
+
+def test_no_entries_change_nothing() -> None:
+    sketch = new_sketch(resolve({"kind": "vector", "shape": {"n": 9}, "seed": 5}))
+    before = to_snapshot(sketch)
+    log_entries.fold(sketch, [])
+    assert to_snapshot(sketch) == before
