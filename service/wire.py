@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,7 @@ from pydantic_core import from_json, to_json
 
 from service.errors import InvalidRequest
 
+Column = TypeVar("Column", npt.NDArray[np.int64], npt.NDArray[np.float64])
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
 
@@ -36,6 +37,10 @@ INLINE_JSON_BYTES: Final = 16 * 1024
 #: Answers with more numbers than this are written in the pool.
 INLINE_NUMBERS: Final = 1024
 
+#: Items converted at a time: numpy keeps the interpreter lock while it does, and other threads,
+#: the event loop's among them, should get a turn within a millisecond.
+_SLICE: Final = 8192
+_INTEGERS: Final = frozenset({int})
 _NUMBERS: Final = frozenset({int, float})
 
 
@@ -69,10 +74,10 @@ def dump_json(value: object) -> bytes:
 def integers(value: object, pointer: str) -> I64:
     """A column of whole numbers from 0 to 2^63 - 1, or InvalidRequest naming the first culprit."""
     items = _as_list(value, pointer)
-    if not set(map(type, items)) <= {int}:
+    if not _all_of(_INTEGERS, items):
         items = [_integer(item, f"{pointer}/{at}") for at, item in enumerate(items)]
     try:
-        column = np.array(items, dtype=np.int64)
+        column = _filled(np.empty(len(items), dtype=np.int64), items)
     except OverflowError:
         column = None
     if column is None or (column.size and int(column.min()) < 0):
@@ -126,6 +131,18 @@ def _as_list(value: object, pointer: str) -> list[Any]:
     return value
 
 
+def _all_of(types: frozenset[type], items: Sequence[Any]) -> bool:
+    return all(
+        types.issuperset(map(type, items[at : at + _SLICE])) for at in range(0, len(items), _SLICE)
+    )
+
+
+def _filled(column: Column, items: Sequence[Any]) -> Column:
+    for at in range(0, len(items), _SLICE):
+        column[at : at + _SLICE] = items[at : at + _SLICE]
+    return column
+
+
 def _integer(item: object, pointer: str) -> int:
     if isinstance(item, str) and item.isascii() and item.isdigit() and len(item) <= 19:
         item = int(item)
@@ -138,9 +155,9 @@ def _integer(item: object, pointer: str) -> int:
 
 def _floats(items: Sequence[Any], place: Any) -> F64:
     """float64 of ints and floats. place: from an item's position to its pointer."""
-    if set(map(type, items)) <= _NUMBERS:
+    if _all_of(_NUMBERS, items):
         try:
-            column = np.array(items, dtype=np.float64)
+            column = _filled(np.empty(len(items)), items)
         except OverflowError:  # an integer beyond the largest float64
             column = None
         if column is not None and bool(np.isfinite(column).all()):
