@@ -100,7 +100,7 @@ def modelled_list(
     cells = np.empty(hierarchy.cells)
     for table in hierarchy.tables:
         where = table.prefix_addresses(index >> np.uint64(table.shift))
-        signed = (1.0 + 2.0 * table.negative(index)) * magnitude
+        signed = table.signs_of(index) * magnitude
         cells[table.base : table.base + table.cells] = np.bincount(
             where.ravel(), signed.ravel(), table.cells
         ) + rng.normal(size=table.cells) * math.sqrt(rest / table.width)

@@ -104,39 +104,48 @@ class Table:
         """Addresses of prefixes, relative to `base`: uint64 (b,) to int64 (t, b)."""
         return self.buckets.addresses(prefixes)
 
-    def negative(self, coordinates: U64) -> I64:
-        """0, or -1 where the sign is minus: uint64 (b,) to int64 (t, b)."""
-        return self.signs.negative(coordinates, self.first_sign, self.depth)
+    def signs_of(self, coordinates: U64) -> I64:
+        """+1 or -1: uint64 (b,) to int64 (t, b)."""
+        words = self.signs.words(coordinates)
+        out = np.empty((self.depth, coordinates.size), dtype=np.int64)
+        for row in range(self.depth):
+            negative = self.signs.negative(words, self.first_sign + row, out[row].view(np.uint64))
+            negative |= 1
+        return out
 
-    def add(self, cells: I64, coordinates: U64, column: I64 | None, amounts: I64) -> None:
+    def add(
+        self,
+        cells: I64,
+        coordinates: U64,
+        column: I64 | None,
+        amounts: I64,
+        sign_words: list[U64],
+    ) -> None:
         """Add signed amounts to the cells; callers pass about CHUNK_NUMBERS numbers at a time.
 
         cells: int64 (all cells, d), C-contiguous. coordinates: uint64 (b,).
         amounts: int64 (b,) for column `column` (int64 (b,); None when d = 1),
-        or (b, d) for whole rows.
+        or (b, d) for whole rows. sign_words: signs.words(coordinates).
         """
         d = cells.shape[1]
         flat = cells.reshape(-1)
         prefixes = coordinates >> np.uint64(self.shift) if self.shift else coordinates
-        where = self.prefix_addresses(prefixes)
-        where += self.base
-        negative = self.negative(coordinates)
-        if d > 1:
-            where *= d
-        if amounts.ndim == 2:
-            within = np.arange(d)
-            for row in range(self.depth):
-                target = where[row][:, None] + within
-                mask = negative[row][:, None]
-                signed = amounts ^ mask
-                signed -= mask
-                np.add.at(flat, target.reshape(-1), signed.reshape(-1))
-            return
-        if column is not None:
-            where += column
-        signed = amounts ^ negative
-        signed -= negative
-        np.add.at(flat, where.reshape(-1), signed.reshape(-1))
+        spare = np.empty_like(coordinates)
+        signed = np.empty_like(amounts)
+        within = np.arange(d) if amounts.ndim == 2 else None
+        for row, where in enumerate(self.buckets.rows(prefixes)):
+            negative = self.signs.negative(sign_words, self.first_sign + row, spare)
+            if d > 1:
+                where *= d
+            if column is not None:
+                where += column
+            if within is not None:
+                where, negative = where[:, None] + within, negative[:, None]
+            np.bitwise_xor(amounts, negative, out=signed)
+            signed -= negative
+            start = (self.base + row * self.width) * d
+            part = flat[start : start + self.width * d]
+            np.add.at(part, where.reshape(-1), signed.reshape(-1))
 
 
 class CountSketch:
@@ -161,12 +170,13 @@ class CountSketch:
 
     def add(self, cells: I64, coordinates: U64, column: I64 | None, amounts: I64) -> None:
         """Add increments; see Table.add."""
-        self.table.add(cells, coordinates, column, amounts)
+        words = self.table.signs.words(coordinates)
+        self.table.add(cells, coordinates, column, amounts, words)
 
     def point(self, cells: F64, coordinates: U64) -> F64:
         """Estimates at coordinates, uint64 (b,), from cells float64 (t·w,): float64 (b,)."""
         rows = cells[self.table.prefix_addresses(coordinates)]
-        rows *= 1.0 + 2.0 * self.table.negative(coordinates)
+        rows *= self.table.signs_of(coordinates)
         return median_of_rows(rows)
 
     def energy(self, cells: F64) -> float:

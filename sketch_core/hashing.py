@@ -38,17 +38,18 @@ The functions, bit for bit (all arithmetic modulo 2^64, >> is a logical shift):
     repeat gap bits:   mix(key(REPEAT, repetition, 0), mix(key(EXPONENTIAL, repetition, 1), i) + m)
     sign of cell c:    bit (c mod 64) of mix(key(SIGN, repetition, c div 64), i);
                        1 means minus. Cells are numbered level · depth + row.
-    buckets:           rows share words. With F = 21-bit fields when the width is
-                       at most 2^14 (three rows a word) and F = 32-bit fields
-                       otherwise (two rows a word), row r reads field
-                       (r mod rows_a_word) of word r div rows_a_word, low bits
-                       first:  bucket = (field · width) >> F.
-                       Word g of level l hashes the prefix under
-                       key(BUCKET, repetition, 64 · l + g).
+    buckets:           bucket = (field · width) >> F, where rows share words. For
+                       widths up to 2^14, F = 21 and a word serves three rows with
+                       its bits 0 to 20, 21 to 41 and 43 to 63; for greater widths,
+                       F = 32 and a word serves two with its low and high half.
+                       Row r reads field (r mod rows a word) of word
+                       g = r div rows a word, which is the mix of the prefix under
+                       key(BUCKET, repetition, 64 · level + g).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
@@ -74,9 +75,8 @@ _M2_U64: Final = np.uint64(_M2)
 _S27: Final = np.uint64(27)
 _S30: Final = np.uint64(30)
 _S31: Final = np.uint64(31)
-_ONE: Final = np.uint64(1)
 
-#: Widest table whose rows take 21-bit fields; above it a field has 32 bits.
+#: Widest table whose rows take 21-bit fields.
 _NARROW_WIDTH: Final = 1 << 14
 
 Key = tuple[np.uint64, np.uint64]
@@ -118,37 +118,53 @@ def mix(key: Key, values: U64) -> U64:
 
 
 class BucketHash:
-    """Bucket addresses of one level: row r of a prefix lands at r · width + bucket.
+    """Buckets of one level: `depth` rows of `width` buckets, chosen by the prefix."""
 
-    Addresses count from the level's first cell. depth rows of width buckets.
-    """
-
-    __slots__ = ("_field_bits", "_field_mask", "_keys", "_rows_a_word", "depth", "width")
+    __slots__ = ("_fields", "_keys", "_shift", "depth", "width")
 
     def __init__(self, seed: int, repetition: int, level: int, depth: int, width: int) -> None:
         self.depth = depth
         self.width = width
-        self._field_bits = np.uint64(21 if width <= _NARROW_WIDTH else 32)
-        self._rows_a_word = 3 if width <= _NARROW_WIDTH else 2
-        self._field_mask = np.uint64((1 << int(self._field_bits)) - 1)
-        words = -(-depth // self._rows_a_word)
+        narrow = width <= _NARROW_WIDTH
+        bits = 21 if narrow else 32
+        self._shift = np.uint64(bits)
+        mask = np.uint64((1 << bits) - 1)
+        # (right shift, mask) of each field: None where there is nothing to do.
+        self._fields: list[tuple[np.uint64 | None, np.uint64 | None]] = [(None, mask)]
+        if narrow:
+            self._fields.append((np.uint64(bits), mask))
+        self._fields.append((np.uint64(64 - bits), None))
+        words = -(-depth // len(self._fields))
         self._keys = [derive_key(seed, BUCKET, repetition, 64 * level + g) for g in range(words)]
 
-    def addresses(self, prefixes: U64) -> I64:
-        """Cell addresses. prefixes: uint64 (b,); returns int64 (depth, b)."""
-        out = np.empty((self.depth, prefixes.size), dtype=np.uint64)
+    def rows(self, prefixes: U64) -> Iterator[I64]:
+        """The buckets of row 0, row 1, …: int64 (b,) each, for prefixes uint64 (b,).
+
+        Every row comes in the same array; it is overwritten by the next.
+        """
+        buckets = np.empty_like(prefixes)
         width = np.uint64(self.width)
         for row in range(self.depth):
-            word, field = divmod(row, self._rows_a_word)
+            word, field = divmod(row, len(self._fields))
             if field == 0:
                 bits = mix(self._keys[word], prefixes)
-            target = out[row]
-            np.right_shift(bits, np.uint64(int(self._field_bits) * field), out=target)
-            target &= self._field_mask
-            target *= width
-            target >>= self._field_bits
-            target += np.uint64(row * self.width)
-        return out.view(np.int64)
+            shift, mask = self._fields[field]
+            if shift is not None:
+                np.right_shift(bits, shift, out=buckets)
+                if mask is not None:
+                    buckets &= mask
+            elif mask is not None:
+                np.bitwise_and(bits, mask, out=buckets)
+            buckets *= width
+            buckets >>= self._shift
+            yield buckets.view(np.int64)
+
+    def addresses(self, prefixes: U64) -> I64:
+        """Cell addresses, row · width + bucket. prefixes: uint64 (b,); returns int64 (depth, b)."""
+        out = np.empty((self.depth, prefixes.size), dtype=np.int64)
+        for row, buckets in enumerate(self.rows(prefixes)):
+            np.add(buckets, row * self.width, out=out[row])
+        return out
 
 
 class SignHash:
@@ -160,22 +176,18 @@ class SignHash:
         self.cells = cells
         self._keys = [derive_key(seed, SIGN, repetition, g) for g in range(-(-cells // 64))]
 
-    def negative(self, coordinates: U64, first: int, count: int) -> I64:
-        """0 or -1 (all bits set) for cells first to first + count - 1; -1 means the sign is minus.
+    def words(self, coordinates: U64) -> list[U64]:
+        """The sign bits of all cells, 64 a word: uint64 (b,) each."""
+        return [mix(key, coordinates) for key in self._keys]
 
-        coordinates: uint64 (b,); returns int64 (count, b). With m = this,
-        (v ^ m) - m is v times its sign.
+    @staticmethod
+    def negative(words: list[U64], cell: int, out: U64) -> I64:
+        """0, or -1 (all bits set) where the sign of a cell is minus: int64 (b,), in `out`.
+
+        With m = this, (v ^ m) - m is v times its sign.
         """
-        out = np.empty((count, coordinates.size), dtype=np.uint64)
-        word = -1
-        for offset in range(count):
-            needed, bit = divmod(first + offset, 64)
-            if needed != word:
-                word = needed
-                bits = mix(self._keys[word], coordinates)
-            target = out[offset]
-            np.right_shift(bits, np.uint64(bit), out=target)
-            target &= _ONE
-        signed = out.view(np.int64)
-        np.negative(signed, out=signed)
-        return signed
+        word, bit = divmod(cell, 64)
+        np.left_shift(words[word], np.uint64(63 - bit), out=out)
+        mask = out.view(np.int64)
+        mask >>= 63
+        return mask

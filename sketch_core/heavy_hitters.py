@@ -79,7 +79,7 @@ class Hierarchy:
         self.n = n
         self.sizes = sizes
         depth = sizes.depth
-        signs = SignHash(seed, repetition, depth * sizes.levels)
+        self._signs = signs = SignHash(seed, repetition, depth * sizes.levels)
         self.tables: list[Table] = []
         base = 0
         for level, shift in enumerate(sizes.shifts):
@@ -97,8 +97,9 @@ class Hierarchy:
 
     def add(self, cells: I64, coordinates: U64, column: I64 | None, amounts: I64) -> None:
         """Add scaled increments to every level; arguments as for Table.add."""
+        words = self._signs.words(coordinates)
         for table in self.tables:
-            table.add(cells, coordinates, column, amounts)
+            table.add(cells, coordinates, column, amounts, words)
 
     @functools.cached_property
     def _first_prefixes(self) -> U64:
@@ -129,7 +130,7 @@ class Hierarchy:
             prefixes = self._children(prefixes[kept], table.shift, self.tables[level + 1].shift)
         last = self.tables[-1]
         rows = self._rows(cells, len(self.tables) - 1, prefixes)
-        rows *= 1.0 + 2.0 * last.negative(prefixes)
+        rows *= last.signs_of(prefixes)
         estimate = median_of_rows(rows)
         kept = _largest(np.abs(estimate), beam)
         candidates = prefixes[kept[estimate[kept] != 0.0]]
@@ -188,8 +189,7 @@ def _peel(
 ) -> Recovered:
     """Subtract what stands out until nothing more does; then order what is trusted."""
     where = table.prefix_addresses(candidates)
-    negative = table.negative(candidates)
-    sign = 1 + 2 * negative
+    sign = table.signs_of(candidates)
     value: Cells = np.zeros(candidates.size, dtype=residual.dtype)
     trusted = np.zeros(candidates.size, dtype=bool)
     sigma = root_mean_square(residual)
