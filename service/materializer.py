@@ -166,7 +166,7 @@ class Materializer:
         self._take(identity)
 
     async def close(self) -> None:
-        """End the catch-ups under way; those who wait get CancelledError."""
+        """End the catch-ups under way; those who wait get Unavailable."""
         tasks = [line.task for line in self._lines.values() if line.task is not None]
         for task in tasks:
             task.cancel()
@@ -196,7 +196,7 @@ class Materializer:
         finally:
             for left in (current, line.open):
                 if left is not None and not left.done.done():
-                    left.done.cancel()
+                    left.done.set_exception(Unavailable("the service is stopping"))
             del self._lines[identity]
 
     async def _run_round(self, identity: Identity, current: _Round) -> None:

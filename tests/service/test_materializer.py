@@ -128,6 +128,21 @@ async def test_cancelled_waiters_leave_no_reader_behind() -> None:
             assert version.readers == 0
 
 
+async def test_who_waits_when_the_service_stops_is_told_to_try_again() -> None:
+    async with rigged() as [rig]:
+        await grow(rig, "a", 2)
+        reached = asyncio.Event()
+        rig.steps.after["read"] = held(asyncio.Event(), reached)
+        tasks = [asyncio.create_task(seen(rig, "a"))]
+        await reached.wait()
+        tasks.append(asyncio.create_task(seen(rig, "a")))
+        await asyncio.sleep(0)
+        await rig.materializer.close()
+        for task in tasks:
+            with pytest.raises(Unavailable, match="stopping"):
+                await task
+
+
 async def test_a_long_tail_is_read_in_chunks_and_a_busy_writer_is_not_chased() -> None:
     async with rigged(fold_chunk_bytes=1) as [rig]:
         batches = await grow(rig, "a", 6)
