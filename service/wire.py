@@ -20,8 +20,9 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from pydantic_core import from_json, to_json
+from pydantic_core import to_json
 
+from service import wire_long
 from service.errors import InvalidRequest
 
 Column = TypeVar("Column", npt.NDArray[np.int64], npt.NDArray[np.float64])
@@ -47,7 +48,7 @@ _NUMBERS: Final = frozenset({int, float})
 def parse_json(body: bytes) -> Any:
     """The value a JSON body holds. Raises InvalidRequest (malformed) if it is not JSON in UTF-8."""
     try:
-        return from_json(body)
+        return wire_long.parse(body)
     except ValueError as error:
         raise InvalidRequest(
             f"the body is not JSON: {error}", code="malformed_json", malformed=True

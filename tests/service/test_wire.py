@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+import re
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic_core import from_json
 
-from service import wire, wire_tensors
+from service import wire, wire_long, wire_tensors
 from service.errors import InvalidRequest
 
 
@@ -85,6 +87,44 @@ def test_what_is_not_finite_is_null_in_json() -> None:
 @given(st.recursive(st.none() | st.integers() | st.text(), st.lists, max_leaves=20))
 def test_json_is_read_as_the_standard_library_reads_it(value: object) -> None:
     assert wire.parse_json(json.dumps(value).encode()) == value
+
+
+json_text = st.text(st.sampled_from('[]{},:" 1234.-e"ab\n'), max_size=80).map(str.encode)
+long_column = st.lists(st.integers(-99, 1 << 64) | st.floats(), max_size=40)
+long_object = st.dictionaries(
+    st.text(st.sampled_from("ab[]"), max_size=3), long_column | st.text("[]12,", max_size=9)
+)
+
+
+@given(
+    body=json_text
+    | long_object.map(lambda one: json.dumps(one).encode())
+    | long_object.map(lambda one: json.dumps(one).replace(" 1", ",1").encode())
+    | st.lists(long_object).map(lambda one: json.dumps(one).encode()),
+    piece_bytes=st.integers(1, 24),
+)
+def test_parsing_in_pieces_is_parsing_whole(body: bytes, piece_bytes: int) -> None:
+    try:
+        whole = repr(from_json(body))  # NaN equals nothing, its text does
+    except ValueError as error:
+        with pytest.raises(ValueError, match=re.escape(str(error))):
+            wire_long.parse(body, piece_bytes)
+    else:
+        assert repr(wire_long.parse(body, piece_bytes)) == whole
+
+
+def test_long_columns_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+
+    def counting(text: bytes) -> object:
+        sizes.append(len(text))
+        return from_json(text)
+
+    monkeypatch.setattr(wire_long, "from_json", counting)
+    columns = {"index": list(range(100_000)), "delta": [0.5] * 100_000}
+    assert wire.parse_json(json.dumps(columns).encode()) == columns
+    assert len(sizes) > 10
+    assert max(sizes) < 2 * wire_long.PIECE_BYTES
 
 
 @pytest.mark.parametrize("opening", ["[", '{"a":', '[{"a":'])
