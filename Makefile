@@ -6,8 +6,8 @@ VENV ?= .venv
 HOST ?= 127.0.0.1
 PORT ?= 8080
 STORE ?= sqlite:///sketchd.db
-UV_VERSION := 0.13.9
 
+BENCHMARKS := $(filter-out __init__ calibrate,$(basename $(notdir $(wildcard benchmarks/*.py))))
 IN_VENV := $(VENV)/bin/python
 INSTALL := $(IN_VENV) -m pip install --quiet --disable-pip-version-check
 PACKAGES := service sketch_core tests $(if $(wildcard benchmarks/*.py),benchmarks)
@@ -17,7 +17,7 @@ COMPILE := build/lock/bin/uv pip compile --quiet --universal --python-version 3.
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run demo test test-long lint mutants calibrate bench lock clean
+.PHONY: help run demo test lint test-long mutants calibrate bench lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -55,9 +55,10 @@ calibrate: $(VENV)/.installed-dev ## measure again what the default sizes rest o
 	$(IN_VENV) -m benchmarks.calibrate
 
 bench: $(VENV)/.installed-dev ## the benchmarks; each prints its seed, versions and caveats
-	$(IN_VENV) -m service bench
+	@set -e; for name in $(BENCHMARKS); do echo "== $$name"; $(IN_VENV) -m benchmarks.$$name; done
 
 lock: build/lock/bin/uv ## resolve requirements/*.txt again (UPGRADE=--upgrade for newer versions)
+	$(COMPILE) -o requirements/lock.txt requirements/lock.in
 	$(COMPILE) --extra dev -o requirements/dev.txt pyproject.toml requirements/build.in
 	$(COMPILE) -c requirements/dev.txt --extra demo -o requirements/demo.txt pyproject.toml requirements/build.in
 	$(COMPILE) -c requirements/dev.txt -o requirements/run.txt pyproject.toml requirements/build.in
@@ -79,6 +80,8 @@ $(VENV)/.installed-%: requirements/%.txt pyproject.toml | $(IN_VENV)
 	$(INSTALL) --no-deps --no-build-isolation --no-index --editable .
 	@touch $@
 
-build/lock/bin/uv:
+build/lock/bin/uv: requirements/lock.txt
 	$(PYTHON) -m venv --clear build/lock
-	build/lock/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	build/lock/bin/python -m pip install --quiet --disable-pip-version-check \
+		--only-binary :all: --require-hashes -r $<
+	@touch $@

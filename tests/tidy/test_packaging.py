@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from tests.tidy.tree import ROOT
 
 LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+#: What the project is installed with; lock.txt holds the tool that makes them.
+INSTALLED = [path for path in LOCKS if path.stem != "lock"]
 EXTRAS = {"run": [], "demo": ["demo"], "dev": ["demo", "dev"]}
 
 
@@ -43,7 +46,7 @@ def test_a_lock_names_no_index(path: Path) -> None:
     assert not re.search(r"://|--index|--extra-index|--find-links|--trusted", text)
 
 
-@pytest.mark.parametrize("path", LOCKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", INSTALLED, ids=lambda path: path.stem)
 def test_a_lock_satisfies_what_the_project_asks_for(path: Path) -> None:
     project = PROJECT["project"]
     asked = project["dependencies"] + PROJECT["build-system"]["requires"]
@@ -63,9 +66,21 @@ def test_a_lock_satisfies_what_the_project_asks_for(path: Path) -> None:
 
 def test_locks_agree_with_each_other() -> None:
     everything = pins(ROOT / "requirements" / "dev.txt")
-    for path in LOCKS:
+    for path in INSTALLED:
         for name, entries in pins(path).items():
             assert {str(pin) for pin, _ in entries} == {str(pin) for pin, _ in everything[name]}
+
+
+def test_every_make_target_is_explained_and_parses() -> None:
+    text = (ROOT / "Makefile").read_text("utf-8")
+    phony = re.search(r"^\.PHONY: (.+)$", text, flags=re.MULTILINE)
+    assert phony
+    targets = phony[1].split()
+    command = ["make", "--no-print-directory"]
+    shown = subprocess.run([*command, "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert re.findall(r"^  make ([a-z-]+) ", shown.stdout, flags=re.MULTILINE) == targets
+    for target in targets:
+        subprocess.run([*command, "-n", target], cwd=ROOT, capture_output=True, check=True)
 
 
 def test_ci_runs_make_test() -> None:
