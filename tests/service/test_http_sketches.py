@@ -235,6 +235,22 @@ def test_snapshots_go_out_and_come_in(service: Service, name: str) -> None:
     assert_problem(as_json, 415, "unsupported_media_type")
 
 
+def test_named_operands_alone_are_added(service: Service, name: str) -> None:
+    path = f"/v1/sketches/{name}"
+    for end in ("", ".merged", ".sent"):
+        service.make(f"{name}{end}", MATRIX)
+    service.post(f"{path}/updates", {"operand": "x", "index": [0], "delta": [1]})
+    service.post(f"{path}/updates", {"operand": "A", "row": [1], "values": [[5, 0, 0, 0]]})
+    service.post(f"{path}.merged/merge", {"source": name, "operands": ["x"]})
+    snapshot = service.client.get(f"{path}/snapshot").content
+    service.client.post(f"{path}.sent/snapshot?operand=x", content=snapshot)
+    for end in (".merged", ".sent"):
+        row = {"operand": "A", "row": [2], "values": [[3, 0, 0, 0]]}
+        service.post(f"{path}{end}/updates", row)
+        drawn = service.post(f"{path}{end}/samples", {"count": 2}).json()
+        assert (drawn["index"], drawn["value"]) == ([2], [3.0])
+
+
 @pytest.mark.parametrize("end", ["updates", "seal", "merge", "snapshot"])
 def test_a_retry_with_the_key_counts_once(service: Service, name: str, end: str) -> None:
     service.make(name)
