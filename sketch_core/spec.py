@@ -35,6 +35,8 @@ TOUCHED_FOR_QUANTUM: Final = 1 << 20
 MAX_QUANTUM_BITS: Final = 24
 #: Significant bits of the largest |x_j| when x is fixed at creation and rounded.
 FIXED_X_BITS: Final = 14
+#: The largest |x_j| of such an x is at least this, unless all are zero.
+SMALLEST_FIXED_X: Final = 2.0**-60
 #: The largest |increment| in quanta; leaves room for a sum of two in int64.
 MAX_INCREMENT_BITS: Final = 62
 
@@ -61,7 +63,8 @@ PARAMETERS: Final[dict[str, Range]] = {
     "upper_width": Range(1, 1 << 22),
     "estimate_width": Range(1, 1 << 22),
     "depth": Range(1, 31),
-    "power": Range(math.ulp(0.0), 64.0, integer=False),
+    # Smaller powers have norms beyond float64: ‖y‖_p of n ones is n^(1/p).
+    "power": Range(0.125, 64.0, integer=False),
     "temperature": Range(2.0**-60, 2.0**60, integer=False),
     "x": Range(-(2.0**60), 2.0**60, integer=False),
 }
@@ -237,7 +240,7 @@ def _number(field: str, value: object, pointer: str) -> float:
             if not value.is_integer():
                 raise InvalidSpec("must be a whole number", pointer=pointer)
             value = int(value)
-    elif not math.isfinite(value):
+    elif isinstance(value, float) and not math.isfinite(value):
         raise InvalidSpec("must be finite", pointer=pointer)
     if not allowed.low <= value <= allowed.high:
         low, high = (
@@ -258,7 +261,8 @@ def _members(value: object, allowed: frozenset[str], pointer: str) -> Mapping[st
         raise InvalidSpec("must be an object", pointer=pointer)
     for name in value:
         if name not in allowed:
-            raise InvalidSpec("unknown field", pointer=f"{pointer}/{name}")
+            token = str(name).replace("~", "~0").replace("/", "~1")
+            raise InvalidSpec("unknown field", pointer=f"{pointer}/{token}")
     return value
 
 
@@ -298,6 +302,8 @@ def _fixed_x(kind: str, d: int, value: object) -> tuple[tuple[int, ...], int]:
     largest = max(abs(number) for number in numbers)
     if largest == 0.0:
         return (0,) * d, 0
+    if largest < SMALLEST_FIXED_X:
+        raise InvalidSpec("the largest must be at least 2^-60, or all zero", pointer="/x")
     bits = FIXED_X_BITS - math.frexp(largest)[1]
     if round(math.ldexp(largest, bits)) == 1 << FIXED_X_BITS:
         bits -= 1  # rounded up to a power of two: x resolved again must give the same bits
@@ -338,7 +344,7 @@ def resolve(request: Mapping[str, Any], *, draw_seed: Callable[[], int] = random
     distribution = (
         _distribution(members["distribution"]) if given("distribution") else Distribution()
     )
-    method = members.get("method") or "auto"
+    method = members["method"] if given("method") else "auto"
     if method not in ("auto", "sketch", "exact"):
         raise InvalidSpec("must be auto, sketch or exact", pointer="/method")
     samples = _whole("samples", members["samples"], "/samples") if given("samples") else 16
@@ -379,7 +385,9 @@ def resolve(request: Mapping[str, Any], *, draw_seed: Callable[[], int] = random
     if given("quantum_bits"):
         quantum_bits = _whole("quantum_bits", members["quantum_bits"], "/quantum_bits")
     else:
-        quantum_bits = default_quantum_bits(n, power, magnitude, x_bits if x is not None else 0)
+        quantum_bits = default_quantum_bits(n, power, magnitude, x_bits)
+        if quantum_bits < PARAMETERS["quantum_bits"].low:
+            raise InvalidSpec("too large for so small an x", pointer="/magnitude")
 
     spec = Spec(
         kind=kind,  # type: ignore[arg-type]
