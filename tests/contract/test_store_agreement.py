@@ -171,12 +171,14 @@ class Agreement(RuleBasedStateMachine):
         key=_keys,
         age=st.sampled_from([0, 0, 0, 1]),
         place=st.integers(0, 8),
+        wrong=st.sampled_from([False, False, True]),
         max_bytes=st.sampled_from([0, 10, 25, 1000]),
     )
-    def read(self, key: SketchKey, age: int, place: int, max_bytes: int) -> None:
+    def read(self, key: SketchKey, age: int, place: int, wrong: bool, max_bytes: int) -> None:
         incarnation = self.incarnation(key, age)
         known = [(0, EMPTY_DIGEST), *self.places[key][-8:]]
-        position, digest = known[place % len(known)]
+        position, digest = known[-1 - place % len(known)]
+        digest = "f" * 40 if wrong else digest
         self.send()
         self.ask(lambda store: store.read(key, incarnation, position, digest, max_bytes=max_bytes))
         self.note(key)
