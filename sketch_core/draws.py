@@ -92,7 +92,7 @@ def answer(
             arrivals.first_gaps,
             arrivals.log_rate,
             count,
-            complete=arrivals.log_cut == -np.inf,
+            log_cut=arrivals.log_cut,
         )
     else:
         chosen = np.arange(min(count, size))

@@ -47,7 +47,7 @@ MEAN_SHARE: Final = 0.9
 #: Prefixes kept at each level, and candidates kept at the last: at least this many …
 MIN_BEAM: Final = 64
 #: … and this many for each coordinate wanted.
-BEAM_PER_WANTED: Final = 8
+BEAM_PER_WANTED: Final = 12
 #: Peeling ends when no value moves by more than this many σ̂.
 SETTLED: Final = 0.02
 _MAX_PEELINGS: Final = 16

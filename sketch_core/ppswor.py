@@ -14,8 +14,9 @@ Deviation. Independent draws are the further arrivals of the same race, exactly 
            coordinate, the threshold is the detection threshold instead of the
            (k+1)-th magnitude; both are independent of whether i is included.
 Guarantee. Exact up to the error of the recovered values. Independent draws are
-           served up to the arrival of the last recovered coordinate, before
-           which every arrival is known.
+           served up to the time of the threshold, before which every first
+           arrival is known. How many arrive by a given time does not depend on
+           whose they are, so the time's running out favours nobody.
 
 Times here are relative: any common factor of all rates cancels.
 """
@@ -45,20 +46,23 @@ def inclusion_probabilities(log_rate: F64, log_threshold: float) -> F64:
 
 
 def with_replacement(
-    race: Race, coordinates: U64, first_gaps: F64, log_rate: F64, count: int, *, complete: bool
+    race: Race, coordinates: U64, first_gaps: F64, log_rate: F64, count: int, *, log_cut: float
 ) -> Positions:
     """Positions, in the list, of the first `count` arrivals of the race, repeats included.
 
     coordinates: uint64 (m,) in order of first arrival. first_gaps: their e_i.
-    log_rate: ln f(y_i). complete: whether no other coordinate can arrive, so
-    that arrivals after the last one's first are served too. Fewer than `count`
-    come back when the list ends before.
+    log_rate: ln f(y_i). log_cut: minus the logarithm of the time by which every
+    other coordinate that could arrive would be known, -inf for all time. Fewer
+    than `count` come back when that time ends before. It is the time that ends,
+    not the list: ending at the last known first arrival would serve fewer
+    repeats than the law has.
     """
     if coordinates.size == 0 or count == 0:
         return np.empty(0, dtype=np.intp)
     pace = np.exp(log_rate.max() - log_rate)  # 1 / rate, relative to the fastest
     last = first_gaps * pace
-    horizon = np.inf if complete else float(last.max())
+    with np.errstate(over="ignore"):
+        horizon = max(float(np.exp(log_rate.max() - log_cut)), float(last.max()))
     times, owners = [last], [np.arange(coordinates.size)]
     made = np.ones(coordinates.size, dtype=np.int64)
     block = 4

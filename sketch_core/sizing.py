@@ -21,7 +21,8 @@ The formula. Scale ‖y‖_p to 1. The k-th largest |z| is Γ_k^(-1/p); let g be
 and a cell of a table of width w holds a share N / w of it: σ̂² = N / w. The k-th
 stands DETECTION σ̂ above zero when w = DETECTION² · g^(2/p) · N. WIDTH_FACTOR
 leaves room for the error of the estimate. Upper levels only have to bring a
-prefix into the beam: UPPER_SHARE of that width will do. For p < 2 the widths are
+prefix into the beam: UPPER_SHARE of that width will do, and a little more for
+each further level, since a coordinate must pass them all. For p < 2 the widths are
 small enough that a few dozen coordinates of middling size, rather than many
 small ones, make the noise; CROWDING keeps that many buckets for each of g.
 """
@@ -51,6 +52,7 @@ TOUCHED: Final = 1 << 20
 DETECTION: Final = 3.0
 WIDTH_FACTOR: Final = 1.15
 UPPER_SHARE: Final = 0.42
+UPPER_SHARE_PER_LEVEL: Final = 0.02
 CROWDING: Final = 24.0
 #: Width of the unscaled sketch: a share of `width`, between these bounds.
 ESTIMATE_SHARE: Final = 0.25
@@ -144,11 +146,13 @@ def suggest_sizes(
     touched = float(min(n, TOUCHED))
     found = min(arrival_quantile(samples), touched)
     crowded = CROWDING * found
+    shifts = level_shifts(n)
     if width is None:
         needed = DETECTION**2 * found ** (2.0 / power) * noise_energy(power, found, touched)
         width = _rounded_up(max(WIDTH_FACTOR * needed, crowded))
     if upper_width is None:
-        upper_width = min(width, _rounded_up(max(UPPER_SHARE * width, crowded)))
+        share = UPPER_SHARE + UPPER_SHARE_PER_LEVEL * max(len(shifts) - 2, 0)
+        upper_width = min(width, _rounded_up(max(share * width, crowded)))
     if estimate_width is None:
         low, high = ESTIMATE_BOUNDS
         estimate_width = min(max(_rounded_up(ESTIMATE_SHARE * width), low), max(high, width))
@@ -157,7 +161,7 @@ def suggest_sizes(
         width=width,
         upper_width=upper_width,
         estimate_width=estimate_width,
-        shifts=level_shifts(n),
+        shifts=shifts,
     )
 
 
