@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -19,7 +20,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if not item.path.is_relative_to(Path(__file__).parent):
             continue
-        test = getattr(item, "obj", None)
+        test: Any = getattr(item, "obj", None)
         if hypothesis.is_hypothesis_test(test):
             text = f"{config.getoption('--seed')}/{item.nodeid}"
             digest = hashlib.sha256(text.encode()).digest()

@@ -212,8 +212,10 @@ def test_memory_counts_every_cell() -> None:
         {**VECTOR, "method": method, "repetitions": 3} for method in ("sketch", "exact")
     ]
     requests += [
-        {**MATRIX, "method": method, "x": x} for method in ("sketch", "exact") for x in (None, [1, 2])
-    ]  # fmt: skip
+        {**MATRIX, "method": method, "x": x}
+        for method in ("sketch", "exact")
+        for x in (None, [1, 2])
+    ]
     for request in requests:
         spec = _resolved(request)
         arrays = empty_arrays(spec)
@@ -312,7 +314,9 @@ MATTERS: dict[str, dict[str, Any]] = {
 
 def test_fingerprints_differ_with_every_field_that_matters() -> None:
     prints = {"base": _resolved(BASE).fingerprint()}
-    prints |= {name: _resolved({**BASE, **change}).fingerprint() for name, change in MATTERS.items()}
+    prints |= {
+        name: _resolved({**BASE, **change}).fingerprint() for name, change in MATTERS.items()
+    }
     for (one, left), (other, right) in itertools.combinations(prints.items(), 2):
         assert left != right, (one, other)
     softmax = {**BASE, "method": "exact", "distribution": {"softmax": {"temperature": 1}}}
@@ -327,9 +331,9 @@ def test_fingerprints_agree_where_states_may_be_added() -> None:
     for change in ({"samples": 5}, {"magnitude": 1.0}):
         assert _resolved({**BASE, **change}).fingerprint() == base.fingerprint()
     free = {name: value for name, value in BASE.items() if "width" not in name}
-    assert (
-        _resolved({**free, "samples": 400}).fingerprint() != _resolved(free).fingerprint()
-    ), "other samples, other sizes"
+    assert _resolved({**free, "samples": 400}).fingerprint() != _resolved(free).fingerprint(), (
+        "other samples, other sizes"
+    )
     coarse = {name: value for name, value in BASE.items() if name != "quantum_bits"}
     assert (
         _resolved({**coarse, "magnitude": 2.0**40}).fingerprint() != _resolved(coarse).fingerprint()
