@@ -113,6 +113,31 @@ def test_parsing_in_pieces_is_parsing_whole(body: bytes, piece_bytes: int) -> No
         assert repr(wire_long.parse(body, piece_bytes)) == whole
 
 
+@pytest.mark.parametrize(
+    "body",
+    ['{"a":[1,2,]}', '{"a":[,1,2]}', '{"a":[1,,2]}', '{"a":[1,2, ,3]}', '{"a":[[1,2,3],[4,5]]}',
+     '[[1,2,3,4]]', '{"a":{"b":[1,2,3,4]}}', '{"a":[1,2,3],"a":[4,5,6]}', '{"a":"[1,2,3,4]"}',
+     '{"a[1,2,3,4]":[1,2,3]}', '{"a":[1,2,3]],"b":[4,5,6]}', '{"a":[1,2,3] [4,5,6]}', '[1,2,3,4]'],
+)  # fmt: skip
+def test_odd_bodies_are_what_the_parser_says_of_the_whole(body: str) -> None:
+    for piece_bytes in (1, 2, 3):
+        try:
+            whole = from_json(body)
+        except ValueError:
+            with pytest.raises(ValueError, match="line 1"):
+                wire_long.parse(body.encode(), piece_bytes)
+        else:
+            assert wire_long.parse(body.encode(), piece_bytes) == whole
+
+
+@pytest.mark.parametrize("at", [0, 8191, 8192, 20_000, 29_999])
+def test_a_bad_item_of_a_long_column_is_named(at: int) -> None:
+    for bad, read in ((True, wire.integers), (-1, wire.integers), (True, wire.numbers)):
+        items: list[object] = [1] * 30_000
+        items[at] = bad
+        assert refused(read, items, "/c").pointer == f"/c/{at}"
+
+
 def test_long_columns_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
 
