@@ -28,7 +28,7 @@ QUICK = settings(
 PATHS = (
     "/v1/sketches/v/updates", "/v1/sketches/m/updates", "/v1/updates", "/v1/sketches/v/samples",
     "/v1/sketches/m/samples", "/v1/samples", "/v1/sketches/v/estimates", "/v1/sketches/m/norm",
-    "/v1/sketches/v/seal", "/v1/sketches/v/merge", "/v1/sketches/m/snapshot", "/v1/plan",
+    "/v1/sketches/s/seal", "/v1/sketches/v/merge", "/v1/sketches/m/snapshot", "/v1/plan",
 )  # fmt: skip
 
 
@@ -36,6 +36,7 @@ PATHS = (
 def service() -> Iterator[Service]:
     with running(Settings(store="memory://", max_body_bytes=1 << 20)) as found:
         found.make("v")
+        found.make("s")  # to be sealed: a sealed v would refuse every later update
         found.make("m", MATRIX)
         yield found
 
