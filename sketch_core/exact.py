@@ -27,9 +27,10 @@ from sketch_core.draws import ArrivalList, answer, check_request, empty_sample
 from sketch_core.errors import InvalidQuery
 from sketch_core.hashing import U64
 from sketch_core.operand_state import OperandState, check_index
+from sketch_core.parameters import SKETCH_POWERS
 from sketch_core.results import Estimates, Norm, Sample
 from sketch_core.scaling import Race, natural_log, quantum_exponent
-from sketch_core.spec import OPERANDS, SKETCH_POWERS, Spec
+from sketch_core.spec import OPERANDS, Spec
 from sketch_core.state import Arrays, LinearState
 
 F64 = npt.NDArray[np.float64]

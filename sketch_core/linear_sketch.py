@@ -41,6 +41,8 @@ F64 = npt.NDArray[np.float64]
 _EPS: Final = float(np.finfo(np.float64).eps)
 #: Lists whose Horvitz–Thompson sums a norm of power other than 2 averages, at most.
 _NORM_LISTS: Final = 8
+#: Cells turned into floats at a time for a product with x.
+_CONVERTED_NUMBERS: Final = 1 << 16
 #: Geometries (hash keys and first-level addresses, up to 160 KiB each) kept for reuse.
 _GEOMETRIES: Final = 256
 
@@ -78,36 +80,44 @@ class LinearSketch(OperandState):
             raise ValueError("this spec is served by the exact method")
         super().__init__(spec, state or LinearState(empty_arrays(spec), empty=True))
         self._power = spec.distribution.power
+        self._maxima: dict[tuple[str, int], F64] = {}
 
     # ---- updates
 
+    def _changed(self) -> None:
+        self._maxima = {}
+
     def _add_main(self, parts: list[Batch]) -> None:
-        """Add batches of one layout, together where exactness is proven for all at once."""
-        if self._admit(parts):
-            self._add(parts)
-            return
-        # Decide batch by batch, each against the cells before it, so that every
-        # replica decides alike however it grouped its log.
-        for part in parts:
-            if not self._admit([part]) and not self._state.grow(self._main, self._size(part)):
+        """Add batches of one layout, as many together as are proven exact together.
+
+        Where exactness cannot be proven for a group its halves are tried, each
+        against the cells before it. Only a batch that fails alone decides that
+        exactness is lost, so every replica decides alike however it grouped its log.
+        """
+        pending = [parts]
+        while pending:
+            group = pending.pop()
+            if self._admit(group):
+                self._add(group)
+            elif len(group) > 1:
+                middle = len(group) // 2
+                pending += [group[middle:], group[:middle]]
+            else:
                 self._state.give_up()
-            self._add([part])
+                self._add(group)
 
     def _admit(self, parts: list[Batch]) -> bool:
-        """Whether the largest scale there is for every increment leaves the cells proven exact."""
-        quanta = sum(float(np.abs(part.quanta).astype(np.float64).sum()) for part in parts)
+        """Whether cells stay proven exact: by the largest scale of all, else by the scales met."""
+        magnitude = np.concatenate([_row_magnitude(part.quanta) for part in parts])
         largest = math.ldexp(1.0, scale_bits(self._power, self.spec.clip))
-        return self._state.grow(self._main, quanta * largest)
-
-    def _size(self, part: Batch) -> float:
-        """Σ |increment · scale|, the largest of all repetitions."""
-        magnitude = np.abs(part.quanta).astype(np.float64)
-        if magnitude.ndim == 2:
-            magnitude = magnitude.max(axis=1)
-        return max(
-            float(np.dot(magnitude, self._race(repetition).scales(part.index).astype(np.float64)))
-            for repetition in range(self.spec.repetitions)
-        )
+        if self._state.grow(self._main, float(magnitude.sum()) * largest):
+            return True
+        index = np.concatenate([part.index for part in parts])
+        size = 0.0
+        for repetition in range(self.spec.repetitions):
+            scale = self._race(repetition).scales(index)
+            size = max(size, float((magnitude * scale).sum()))
+        return self._state.grow(self._main, size)
 
     def _add(self, parts: list[Batch]) -> None:
         index = np.concatenate([part.index for part in parts])
@@ -143,20 +153,44 @@ class LinearSketch(OperandState):
 
     # ---- queries
 
-    def _project(self, array: I64, rows: F64 | None) -> Iterable[tuple[Cells, float]]:
-        """One (cells, rounding floor) a query: cells (c,) of y's sketch, in its quanta."""
+    def _project(self, name: str, draw: int, rows: F64 | None) -> Iterable[tuple[Cells, float]]:
+        """One (cells, rounding floor) a query: the cells (c,) of y's sketch, in its quanta.
+
+        name, draw: which table; draw is 0 for the unscaled one.
+        """
+        array = self._table(name, draw)
         if rows is None:
             yield array[:, 0], 0.0
             return
-        floats = array.astype(np.float64)
-        largest = np.maximum(floats.max(axis=0), -floats.min(axis=0))
-        products = floats @ rows.T
-        floors = 4.0 * _EPS * self.spec.d * (np.abs(rows) @ largest)
+        products = np.empty((array.shape[0], rows.shape[0]))
+        # Converted a piece at a time: a float copy of the whole would cost more than the product.
+        step = max(1, _CONVERTED_NUMBERS // self.spec.d)
+        for start in range(0, array.shape[0], step):
+            piece = array[start : start + step].astype(np.float64)
+            np.matmul(piece, rows.T, out=products[start : start + step])
+        floors = 4.0 * _EPS * self.spec.d * (np.abs(rows) @ self._column_maxima(name, draw))
         for query in range(rows.shape[0]):
             cells, floor = np.ascontiguousarray(products[:, query]), float(floors[query])
-            if np.abs(cells).max(initial=0.0) <= floor:
+            if max(cells.max(), -cells.min()) <= floor:
                 cells[:] = 0.0
             yield cells, floor
+
+    def _table(self, name: str, draw: int) -> I64:
+        array = self._state.arrays[self._main][name]
+        return array[draw] if name == "scaled" else array
+
+    def _column_maxima(self, name: str, draw: int) -> F64:
+        """max |cell| of each column, float64 (d,); remembered until the cells change."""
+        known = self._maxima.get((name, draw))
+        if known is None:
+            array = self._table(name, draw)
+            known = np.zeros(self.spec.d)
+            step = max(1, _CONVERTED_NUMBERS // self.spec.d)
+            for start in range(0, array.shape[0], step):
+                piece = np.abs(array[start : start + step].astype(np.float64))
+                np.maximum(known, piece.max(axis=0), out=known)
+            self._maxima[name, draw] = known
+        return known
 
     def sample(
         self, count: int, *, replacement: bool = False, draw: int = 0, queries: F64 | None = None
@@ -167,9 +201,8 @@ class LinearSketch(OperandState):
         """
         check_request(count, draw, self.spec.repetitions)
         rows = self._queries(queries)
-        arrays = self._state.arrays[self._main]
-        scaled = self._project(arrays["scaled"][draw], rows)
-        unscaled = self._project(arrays["unscaled"], rows)
+        scaled = self._project("scaled", draw, rows)
+        unscaled = self._project("unscaled", 0, rows)
         return [
             self._sample_one(cells, floor, plain, count, replacement, draw)
             for (cells, floor), (plain, _) in zip(scaled, unscaled, strict=True)
@@ -219,7 +252,7 @@ class LinearSketch(OperandState):
         """
         if not (self.spec.kind == "vector" or self.spec.collapsed):
             raise InvalidQuery("the list of a matrix depends on x", pointer="/x")
-        return self._recover(self._state.arrays[self._main]["scaled"][draw, :, 0], 0.0, draw, count)
+        return self._recover(self._table("scaled", draw)[:, 0], 0.0, draw, count)
 
     def _arrivals(self, race: Race, recovered: Recovered) -> ArrivalList:
         scale = race.scales(recovered.index).astype(np.float64)
@@ -255,7 +288,7 @@ class LinearSketch(OperandState):
         sketch = self._unscaled()
         out = []
         rows = self._queries(queries)
-        for cells, _ in self._project(self._state.arrays[self._main]["unscaled"], rows):
+        for cells, _ in self._project("unscaled", 0, rows):
             floats = np.ldexp(cells.astype(np.float64), -self.spec.value_bits)
             deviation = sketch.point_deviation(floats)
             out.append(
@@ -271,19 +304,17 @@ class LinearSketch(OperandState):
                 f"this sketch knows the norms of power 2 and {self._power}", pointer="/power"
             )
         rows = self._queries(queries)
-        arrays = self._state.arrays[self._main]
         if wanted == 2.0:
-            relative = math.sqrt(2.0 / arrays["unscaled"].shape[0]) / 2.0
+            relative = math.sqrt(2.0 / self._table("unscaled", 0).shape[0]) / 2.0
             norms = [
-                math.sqrt(self._energy(plain))
-                for plain, _ in self._project(arrays["unscaled"], rows)
+                math.sqrt(self._energy(plain)) for plain, _ in self._project("unscaled", 0, rows)
             ]
             return [Norm(2.0, norm, relative * norm) for norm in norms]
         lists = range(min(self.spec.repetitions, _NORM_LISTS))
         by_list = [
             [
                 self._list_norm(cells, floor, draw)
-                for cells, floor in self._project(arrays["scaled"][draw], rows)
+                for cells, floor in self._project("scaled", draw, rows)
             ]
             for draw in lists
         ]
@@ -294,6 +325,12 @@ class LinearSketch(OperandState):
             return -math.inf, 0.0
         recovered = self._recover(cells, floor, draw, self.spec.samples)
         return self._list_total(self._arrivals(self._race(draw), recovered))
+
+
+def _row_magnitude(quanta: I64) -> F64:
+    """The largest |increment| of each update: int64 (b,) or (b, d) to float64 (b,)."""
+    magnitude: F64 = np.abs(quanta.astype(np.float64))
+    return magnitude.max(axis=1) if magnitude.ndim == 2 else magnitude
 
 
 def _with_total(arrivals: ArrivalList, log_total: float) -> ArrivalList:

@@ -53,6 +53,7 @@ class OperandState:
             if operand not in OPERANDS[self.spec.kind]:
                 raise IncompatibleSketches(f"a {self.spec.kind} has no operand {operand}")
         self._state.add(other._state, wanted)
+        self._changed()
 
     def apply(self, batches: Sequence[Batch]) -> None:
         """Add increments; batches come from batch.quantise with this spec."""
@@ -61,6 +62,10 @@ class OperandState:
                 self._add_main(parts)
             else:
                 self._add_x(parts)
+        self._changed()
+
+    def _changed(self) -> None:
+        """Called after every change of the state: drop what was derived from it."""
 
     def _add_main(self, parts: list[Batch]) -> None:
         raise NotImplementedError

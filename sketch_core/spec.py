@@ -1,4 +1,4 @@
-"""What a sketch is: kind, shape, distribution, sizes, and the fingerprint that decides what merges.
+"""What a sketch is: kind, shape, distribution, sizes; and the fingerprint that decides merges.
 
 A *request* is what a caller writes down, with most fields absent. `resolve`
 checks it against one table of ranges, draws a seed where none is given, fills
@@ -19,6 +19,15 @@ from typing import Any, Final, Literal
 
 from sketch_core import scaling, sizing
 from sketch_core.errors import InvalidSpec
+from sketch_core.parameters import (
+    PARAMETERS,
+    SKETCH_POWERS,
+    Distribution,
+    distribution,
+    members,
+    number,
+    whole,
+)
 
 Kind = Literal["vector", "matrix"]
 Method = Literal["sketch", "exact"]
@@ -41,53 +50,10 @@ SMALLEST_FIXED_X: Final = 2.0**-60
 MAX_INCREMENT_BITS: Final = 62
 
 
-@dataclass(frozen=True, slots=True)
-class Range:
-    """An inclusive range of a numeric spec field; `integer` refuses fractions."""
-
-    low: float
-    high: float
-    integer: bool = True
-
-
-#: The one table of parameter ranges; it documents and validates.
-PARAMETERS: Final[dict[str, Range]] = {
-    "n": Range(1, 1 << 63),
-    "d": Range(1, 1 << 16),
-    "samples": Range(1, 4096),
-    "repetitions": Range(1, 4096),
-    "seed": Range(0, (1 << 64) - 1),
-    "magnitude": Range(2.0**-60, 2.0**60, integer=False),
-    "quantum_bits": Range(-60, 60),
-    "width": Range(1, 1 << 22),
-    "upper_width": Range(1, 1 << 22),
-    "estimate_width": Range(1, 1 << 22),
-    "depth": Range(1, 31),
-    # Smaller powers have norms beyond float64: ‖y‖_p of n ones is n^(1/p).
-    "power": Range(0.125, 64.0, integer=False),
-    "temperature": Range(2.0**-60, 2.0**60, integer=False),
-    "x": Range(-(2.0**60), 2.0**60, integer=False),
-}
-#: Powers a sketch can serve; the exact method takes every power of PARAMETERS.
-SKETCH_POWERS: Final = Range(1.0, 2.0, integer=False)
-
 _REQUEST_FIELDS: Final = frozenset(
     {"kind", "shape", "method", "distribution", "samples", "repetitions", "seed",
      "magnitude", "quantum_bits", "width", "upper_width", "estimate_width", "depth", "x"}
 )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Distribution:
-    """The law of a draw, f(y_i) / Σ f(y_j): f = |·|^power, or else exp(· / temperature)."""
-
-    power: float | None = 2.0
-    temperature: float | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        if self.power is not None:
-            return {"power": self.power}
-        return {"softmax": {"temperature": self.temperature}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,62 +197,14 @@ def random_seed() -> int:
     return secrets.randbits(53)
 
 
-def _number(field: str, value: object, pointer: str) -> float:
-    allowed = PARAMETERS[field]
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InvalidSpec("must be a number", pointer=pointer)
-    if allowed.integer:
-        if isinstance(value, float):
-            if not value.is_integer():
-                raise InvalidSpec("must be a whole number", pointer=pointer)
-            value = int(value)
-    elif isinstance(value, float) and not math.isfinite(value):
-        raise InvalidSpec("must be finite", pointer=pointer)
-    if not allowed.low <= value <= allowed.high:
-        low, high = (
-            (int(allowed.low), int(allowed.high))
-            if allowed.integer
-            else (allowed.low, allowed.high)
-        )
-        raise InvalidSpec(f"must be between {low} and {high}", pointer=pointer)
-    return value
-
-
-def _whole(field: str, value: object, pointer: str) -> int:
-    return int(_number(field, value, pointer))
-
-
-def _members(value: object, allowed: frozenset[str], pointer: str) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise InvalidSpec("must be an object", pointer=pointer)
-    for name in value:
-        if name not in allowed:
-            token = str(name).replace("~", "~0").replace("/", "~1")
-            raise InvalidSpec("unknown field", pointer=f"{pointer}/{token}")
-    return value
-
-
-def _distribution(value: object) -> Distribution:
-    members = _members(value, frozenset({"power", "softmax"}), "/distribution")
-    if len(members) != 1:
-        raise InvalidSpec('must be {"power": p} or {"softmax": {…}}', pointer="/distribution")
-    if "power" in members:
-        return Distribution(float(_number("power", members["power"], "/distribution/power")))
-    softmax = _members(members["softmax"], frozenset({"temperature"}), "/distribution/softmax")
-    temperature = softmax.get("temperature", 1.0)
-    return Distribution(
-        None, float(_number("temperature", temperature, "/distribution/softmax/temperature"))
-    )
-
-
 def _shape(kind: str, value: object) -> tuple[int, int]:
     fields = SHAPE_FIELDS[kind]
-    members = _members(value, frozenset(fields), "/shape")
+    given = members(value, frozenset(fields), "/shape")
     for name in fields:
-        if name not in members:
+        if name not in given:
             raise InvalidSpec("is required", pointer=f"/shape/{name}")
-    n = _whole("n", members["n"], "/shape/n")
-    d = _whole("d", members["d"], "/shape/d") if "d" in fields else 1
+    n = whole("n", given["n"], "/shape/n")
+    d = whole("d", given["d"], "/shape/d") if "d" in fields else 1
     return n, d
 
 
@@ -298,7 +216,7 @@ def _fixed_x(kind: str, d: int, value: object) -> tuple[tuple[int, ...], int]:
         raise InvalidSpec("must be a list of numbers", pointer="/x")
     if len(value) != d:
         raise InvalidSpec(f"must have d = {d} numbers, has {len(value)}", pointer="/x")
-    numbers = [_number("x", item, f"/x/{i}") for i, item in enumerate(value)]
+    numbers = [number("x", item, f"/x/{i}") for i, item in enumerate(value)]
     largest = max(abs(number) for number in numbers)
     if largest == 0.0:
         return (0,) * d, 0
@@ -321,6 +239,71 @@ def default_quantum_bits(n: int, power: float, magnitude: float, x_quantum_bits:
     return min(room - math.ceil(math.log2(magnitude)) - x_quantum_bits, MAX_QUANTUM_BITS)
 
 
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """The members of a request that are given: absent and null are the same."""
+
+    members: Mapping[str, Any]
+
+    def given(self, name: str) -> bool:
+        return self.members.get(name) is not None
+
+    def whole(self, name: str, default: int) -> int:
+        return whole(name, self.members[name], f"/{name}") if self.given(name) else default
+
+    def number(self, name: str, default: float) -> float:
+        return float(number(name, self.members[name], f"/{name}")) if self.given(name) else default
+
+    def kind(self) -> Kind:
+        kind = self.members.get("kind")
+        if kind is None:
+            raise InvalidSpec("is required", pointer="/kind")
+        if not isinstance(kind, str) or kind not in OPERANDS:
+            raise InvalidSpec(f"must be one of {', '.join(OPERANDS)}", pointer="/kind")
+        return kind  # type: ignore[return-value]
+
+    def shape(self, kind: Kind) -> tuple[int, int]:
+        if "shape" not in self.members:
+            raise InvalidSpec("is required", pointer="/shape")
+        return _shape(kind, self.members["shape"])
+
+    def method(self) -> str:
+        method = self.members["method"] if self.given("method") else "auto"
+        if method not in ("auto", "sketch", "exact"):
+            raise InvalidSpec("must be auto, sketch or exact", pointer="/method")
+        return str(method)
+
+    def sizes(self) -> dict[str, int]:
+        """The sizes that are given, by name."""
+        names = ("width", "upper_width", "estimate_width", "depth")
+        chosen = {name: self.whole(name, 0) for name in names if self.given(name)}
+        if chosen.get("depth", 1) % 2 == 0:
+            raise InvalidSpec("must be odd, so that a median is a cell", pointer="/depth")
+        return chosen
+
+
+def _servable_power(law: Distribution, method: str) -> float | None:
+    """The power a sketch can serve, or None where only the exact method can.
+
+    Raises InvalidSpec when a sketch is asked for all the same.
+    """
+    power = law.power
+    if power is not None and SKETCH_POWERS.low <= power <= SKETCH_POWERS.high:
+        return power
+    if method == "sketch" and power is None:
+        raise InvalidSpec(
+            "no sketch smaller than the vector can serve softmax: any such structure needs "
+            "Ω(n) bits (Song, Xie, Zhou, Theorem 4.4); use method exact",
+            pointer="/distribution/softmax",
+        )
+    if method == "sketch":
+        raise InvalidSpec(
+            "a sketch serves powers from 1 to 2; use method exact for others",
+            pointer="/distribution/power",
+        )
+    return None
+
+
 def resolve(request: Mapping[str, Any], *, draw_seed: Callable[[], int] = random_seed) -> Spec:
     """Check a spec request and fill in everything it leaves open.
 
@@ -328,88 +311,39 @@ def resolve(request: Mapping[str, Any], *, draw_seed: Callable[[], int] = random
     fields such as ttl_seconds. draw_seed: where an absent seed comes from.
     Raises InvalidSpec with the pointer of the field at fault.
     """
-    members = _members(request, _REQUEST_FIELDS, "")
-    kind = members.get("kind")
-    if kind is None:
-        raise InvalidSpec("is required", pointer="/kind")
-    if not isinstance(kind, str) or kind not in OPERANDS:
-        raise InvalidSpec(f"must be one of {', '.join(OPERANDS)}", pointer="/kind")
-    if "shape" not in members:
-        raise InvalidSpec("is required", pointer="/shape")
-    n, d = _shape(kind, members["shape"])
-
-    def given(name: str) -> bool:
-        return members.get(name) is not None
-
-    distribution = (
-        _distribution(members["distribution"]) if given("distribution") else Distribution()
-    )
-    method = members["method"] if given("method") else "auto"
-    if method not in ("auto", "sketch", "exact"):
-        raise InvalidSpec("must be auto, sketch or exact", pointer="/method")
-    samples = _whole("samples", members["samples"], "/samples") if given("samples") else 16
-    repetitions = (
-        _whole("repetitions", members["repetitions"], "/repetitions") if given("repetitions") else 1
-    )
-    magnitude = (
-        float(_number("magnitude", members["magnitude"], "/magnitude"))
-        if given("magnitude")
-        else 1024.0
-    )
-    chosen = {
-        name: _whole(name, members[name], f"/{name}")
-        for name in ("width", "upper_width", "estimate_width", "depth")
-        if given(name)
-    }
-    depth = chosen.get("depth")
-    if depth is not None and depth % 2 == 0:
-        raise InvalidSpec("must be odd, so that a median is a cell", pointer="/depth")
-    x, x_bits = _fixed_x(kind, d, members["x"]) if given("x") else (None, 0)
-
-    servable = (
-        distribution.power is not None
-        and SKETCH_POWERS.low <= distribution.power <= SKETCH_POWERS.high
-    )
-    if method == "sketch" and distribution.power is None:
-        raise InvalidSpec(
-            "no sketch smaller than the vector can serve softmax: any such structure needs "
-            "Ω(n) bits (Song, Xie, Zhou, Theorem 4.4); use method exact",
-            pointer="/distribution/softmax",
-        )
-    if method == "sketch" and not servable:
-        raise InvalidSpec(
-            "a sketch serves powers from 1 to 2; use method exact for others",
-            pointer="/distribution/power",
-        )
-    power = distribution.power if servable and distribution.power is not None else 2.0
-    if given("quantum_bits"):
-        quantum_bits = _whole("quantum_bits", members["quantum_bits"], "/quantum_bits")
-    else:
-        quantum_bits = default_quantum_bits(n, power, magnitude, x_bits)
-        if quantum_bits < PARAMETERS["quantum_bits"].low:
-            raise InvalidSpec("too large for so small an x", pointer="/magnitude")
-
-    spec = Spec(
-        kind=kind,  # type: ignore[arg-type]
+    asked = _Request(members(request, _REQUEST_FIELDS, ""))
+    kind = asked.kind()
+    n, d = asked.shape(kind)
+    law = distribution(asked.members["distribution"]) if asked.given("distribution") else None
+    law = law or Distribution()
+    method = asked.method()
+    samples = asked.whole("samples", 16)
+    repetitions = asked.whole("repetitions", 1)
+    magnitude = asked.number("magnitude", 1024.0)
+    chosen = asked.sizes()
+    x, x_bits = _fixed_x(kind, d, asked.members["x"]) if asked.given("x") else (None, 0)
+    power = _servable_power(law, method)
+    finest = default_quantum_bits(n, power or 2.0, magnitude, x_bits)
+    quantum_bits = asked.whole("quantum_bits", finest)
+    if quantum_bits < PARAMETERS["quantum_bits"].low:
+        raise InvalidSpec("too large for so small an x", pointer="/magnitude")
+    exact = Spec(
+        kind=kind,
         n=n,
         d=d,
         method="exact",
-        distribution=distribution,
+        distribution=law,
         samples=samples,
         repetitions=repetitions,
-        seed=_whole("seed", members["seed"], "/seed") if given("seed") else draw_seed(),
+        seed=asked.whole("seed", 0) if asked.given("seed") else draw_seed(),
         magnitude=magnitude,
         quantum_bits=quantum_bits,
         x=x,
         x_quantum_bits=x_bits,
     )
-    if method == "exact" or not servable:
-        return spec
-    sketched = dataclasses.replace(
-        spec,
-        method="sketch",
-        sizes=sizing.suggest_sizes(n, samples, power, **chosen),
-    )
-    if method == "auto" and spec.memory_bytes <= sketched.memory_bytes:
-        return spec
-    return sketched
+    if method == "exact" or power is None:
+        return exact
+    sizes = sizing.suggest_sizes(n, samples, power, **chosen)
+    sketched = dataclasses.replace(exact, method="sketch", sizes=sizes)
+    smaller = exact.memory_bytes <= sketched.memory_bytes
+    return exact if method == "auto" and smaller else sketched

@@ -43,7 +43,11 @@ class LinearState:
         self._bounds = dict.fromkeys(arrays, 0.0) if empty else {}
         for operand in arrays:
             if operand not in self._bounds:
-                self._bounds[operand] = self._measure(operand)
+                self._bounds[operand] = self._measured_bound(operand)
+
+    def _measured_bound(self, operand: str) -> float:
+        """A bound with room: one without would stand still where +1 rounds to nothing."""
+        return self._measure(operand) * _ROUNDING
 
     def _measure(self, operand: str) -> float:
         largest = 0.0
@@ -69,7 +73,7 @@ class LinearState:
             return True
         size *= _ROUNDING
         if self._bounds[operand] + size >= CELL_LIMIT:
-            self._bounds[operand] = self._measure(operand) * _ROUNDING
+            self._bounds[operand] = self._measured_bound(operand)
             if self._bounds[operand] + size >= CELL_LIMIT:
                 return False
         self._bounds[operand] += size

@@ -1,0 +1,107 @@
+"""The ranges of a spec's parameters, and the checks that name the field at fault."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sketch_core.errors import InvalidSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """An inclusive range of a numeric spec field; `integer` refuses fractions."""
+
+    low: float
+    high: float
+    integer: bool = True
+
+
+#: The one table of parameter ranges; it documents and validates.
+PARAMETERS: Final[dict[str, Range]] = {
+    "n": Range(1, 1 << 63),
+    "d": Range(1, 1 << 16),
+    "samples": Range(1, 4096),
+    "repetitions": Range(1, 4096),
+    "seed": Range(0, (1 << 64) - 1),
+    "magnitude": Range(2.0**-60, 2.0**60, integer=False),
+    "quantum_bits": Range(-60, 60),
+    "width": Range(1, 1 << 22),
+    "upper_width": Range(1, 1 << 22),
+    "estimate_width": Range(1, 1 << 22),
+    "depth": Range(1, 31),
+    # Smaller powers have norms beyond float64: ‖y‖_p of n ones is n^(1/p).
+    "power": Range(0.125, 64.0, integer=False),
+    "temperature": Range(2.0**-60, 2.0**60, integer=False),
+    "x": Range(-(2.0**60), 2.0**60, integer=False),
+}
+#: Powers a sketch can serve; the exact method takes every power of PARAMETERS.
+SKETCH_POWERS: Final = Range(1.0, 2.0, integer=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """The law of a draw, f(y_i) / Σ f(y_j): f = |·|^power, or else exp(· / temperature)."""
+
+    power: float | None = 2.0
+    temperature: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As a request has it."""
+        if self.power is not None:
+            return {"power": self.power}
+        return {"softmax": {"temperature": self.temperature}}
+
+
+def number(field: str, value: object, pointer: str) -> float:
+    """A number within PARAMETERS[field], or InvalidSpec at `pointer`."""
+    allowed = PARAMETERS[field]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InvalidSpec("must be a number", pointer=pointer)
+    if allowed.integer:
+        if isinstance(value, float):
+            if not value.is_integer():
+                raise InvalidSpec("must be a whole number", pointer=pointer)
+            value = int(value)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise InvalidSpec("must be finite", pointer=pointer)
+    if not allowed.low <= value <= allowed.high:
+        low, high = (
+            (int(allowed.low), int(allowed.high))
+            if allowed.integer
+            else (allowed.low, allowed.high)
+        )
+        raise InvalidSpec(f"must be between {low} and {high}", pointer=pointer)
+    return value
+
+
+def whole(field: str, value: object, pointer: str) -> int:
+    """A whole number within PARAMETERS[field], or InvalidSpec at `pointer`."""
+    return int(number(field, value, pointer))
+
+
+def members(value: object, allowed: frozenset[str], pointer: str) -> Mapping[str, Any]:
+    """The members of an object whose names are all allowed, or InvalidSpec."""
+    if not isinstance(value, Mapping):
+        raise InvalidSpec("must be an object", pointer=pointer)
+    for name in value:
+        if name not in allowed:
+            token = str(name).replace("~", "~0").replace("/", "~1")
+            raise InvalidSpec("unknown field", pointer=f"{pointer}/{token}")
+    return value
+
+
+def distribution(value: object) -> Distribution:
+    """The distribution that a request's field of that name asks for, or InvalidSpec."""
+    given = members(value, frozenset({"power", "softmax"}), "/distribution")
+    if len(given) != 1:
+        raise InvalidSpec('must be {"power": p} or {"softmax": {…}}', pointer="/distribution")
+    if "power" in given:
+        return Distribution(float(number("power", given["power"], "/distribution/power")))
+    softmax = members(given["softmax"], frozenset({"temperature"}), "/distribution/softmax")
+    temperature = softmax.get("temperature", 1.0)
+    return Distribution(
+        None, float(number("temperature", temperature, "/distribution/softmax/temperature"))
+    )
