@@ -10,7 +10,7 @@ import hypothesis
 import pytest
 
 hypothesis.settings.register_profile(
-    "sketch_core", deadline=None, derandomize=True, database=None, max_examples=60
+    "sketch_core", deadline=None, derandomize=True, database=None, max_examples=20
 )
 hypothesis.settings.load_profile("sketch_core")
 
