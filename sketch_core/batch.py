@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -94,6 +94,8 @@ def _in_range(values: npt.NDArray[np.integer], limit: int, name: str) -> U64:
     """Check 0 <= values < limit; returns uint64. Raises InvalidBatch naming the first culprit."""
     if values.ndim != 1:
         raise InvalidBatch("must be one-dimensional", pointer=f"/{name}")
+    if values.dtype.kind not in "iu":
+        raise InvalidBatch("must be whole numbers", pointer=f"/{name}")
     if values.dtype.kind == "i":
         bad = values < 0
         if bad.any():
@@ -234,24 +236,24 @@ def _collapse(spec: Spec, batch: Batch) -> Batch:
     return Batch(batch.operand, batch.index, None, quanta)
 
 
-def _narrow(values: I64) -> npt.NDArray[Any]:
-    """The same integers in the narrowest signed type that holds them."""
-    if values.size == 0:
-        return values.astype("<i1")
-    low, high = int(values.min()), int(values.max())
-    for code in ("<i1", "<i2", "<i4"):
-        info = np.iinfo(code)
-        if info.min <= low and high <= info.max:
-            return values.astype(code)
-    return values.astype("<i8")
+def _quantum_bytes(low: int, high: int) -> int:
+    """Bytes of the narrowest signed type that holds low to high."""
+    for size in (1, 2, 4):
+        if -(1 << (8 * size - 1)) <= low and high < 1 << (8 * size - 1):
+            return size
+    return 8
+
+
+def _index_bytes(index: U64) -> int:
+    return 8 if int(index.max(initial=0)) >= 1 << 32 else 4
 
 
 def encode(batch: Batch) -> bytes:
     """Bytes of a batch, narrow where its numbers allow; the diagram is in the module's header."""
     name = batch.operand.encode("ascii")
-    wide = batch.index.size > 0 and int(batch.index.max()) >= 1 << 32
-    index = batch.index.astype("<u8" if wide else "<u4")
-    quanta = _narrow(batch.quanta)
+    index = batch.index.astype(f"<u{_index_bytes(batch.index)}")
+    low, high = int(batch.quanta.min(initial=0)), int(batch.quanta.max(initial=0))
+    quanta = batch.quanta.astype(f"<i{_quantum_bytes(low, high)}")
     d = 1 if batch.quanta.ndim == 1 else batch.quanta.shape[1]
     layout = _ROW if batch.quanta.ndim == 2 else _INDEX if batch.column is None else _ENTRY
     header = _HEADER.pack(
@@ -273,13 +275,18 @@ def decode(data: bytes) -> Batch:
         raise InvalidBatch("not a stored batch")
     if form != _FORMAT:
         raise InvalidBatch(f"a stored batch of format {form}; this code knows format {_FORMAT}")
-    if layout > _ROW or index_size not in (4, 8) or quantum_size not in (1, 2, 4, 8):
+    rows = d >= 1 if layout == _ROW else d == 1
+    if (
+        not (layout <= _ROW and rows)
+        or index_size not in (4, 8)
+        or quantum_size not in (1, 2, 4, 8)
+    ):
         raise InvalidBatch("a stored batch with an impossible header")
     column_size = 4 if layout == _ENTRY else 0
     if len(data) != _HEADER.size + a + b * (index_size + column_size + d * quantum_size):
         raise InvalidBatch("a stored batch of the wrong length")
     at = _HEADER.size
-    operand = data[at : at + a].decode("ascii")
+    name = data[at : at + a]
     at += a
     index = np.frombuffer(data, f"<u{index_size}", b, at).astype(np.uint64)
     at += b * index_size
@@ -288,6 +295,14 @@ def decode(data: bytes) -> Batch:
         column = np.frombuffer(data, "<u4", b, at).astype(np.int64)
         at += b * column_size
     quanta = np.frombuffer(data, f"<i{quantum_size}", b * d, at).astype(np.int64)
+    low, high = int(quanta.min(initial=0)), int(quanta.max(initial=0))
+    if (
+        not name.isascii()
+        or max(-low, high) >= 1 << MAX_INCREMENT_BITS
+        or index_size != _index_bytes(index)
+        or quantum_size != _quantum_bytes(low, high)
+    ):
+        raise InvalidBatch("a stored batch that was not written like this")
     if layout == _ROW:
         quanta = quanta.reshape(b, d)
-    return Batch(operand, index, column, quanta)
+    return Batch(name.decode("ascii"), index, column, quanta)

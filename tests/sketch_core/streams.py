@@ -14,7 +14,7 @@ from sketch_core.spec import Spec, resolve
 from tests.sketch_core.reference import Increment
 
 #: Tables so small that everything collides: cells matter here, not answers.
-TINY = {"width": 4, "upper_width": 3, "estimate_width": 2, "depth": 3}
+TINY: dict[str, Any] = {"width": 4, "upper_width": 3, "estimate_width": 2, "depth": 3}
 
 
 def spec_of(kind: str = "vector", **fields: Any) -> Spec:

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from sketch_core import sizing
 from sketch_core.errors import InvalidSpec
+from sketch_core.parameters import PARAMETERS
 from sketch_core.spec import (
     MAX_QUANTUM_BITS,
-    PARAMETERS,
     Spec,
     default_quantum_bits,
     random_seed,
