@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Final
 
 import uvicorn
+from threadpoolctl import threadpool_limits
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service import app as composition
@@ -76,6 +77,9 @@ def run(settings: Settings) -> None:
         )
     address = loopback_address(settings.host)
     _configure_logging(settings)
+    # The pool is the parallelism: products within a job would start threads that wait
+    # for a processor the other jobs are using.
+    threadpool_limits(limits=1, user_api="blas")
     try:
         runtime = composition.build(settings)
     except InvalidSetting as error:
