@@ -59,9 +59,9 @@ def with_replacement(
     """
     if coordinates.size == 0 or count == 0:
         return np.empty(0, dtype=np.intp)
-    pace = np.exp(log_rate.max() - log_rate)  # 1 / rate, relative to the fastest
-    last = first_gaps * pace
     with np.errstate(over="ignore"):
+        pace = np.exp(log_rate.max() - log_rate)  # 1 / rate, relative to the fastest
+        last = first_gaps * pace
         horizon = max(float(np.exp(log_rate.max() - log_cut)), float(last.max()))
     times, owners = [last], [np.arange(coordinates.size)]
     made = np.ones(coordinates.size, dtype=np.int64)
