@@ -33,7 +33,7 @@ class Size:
         return self.sketches * self.repetitions
 
 
-FULL: Final = Size(keys=32768, queries=8, sketches=10, repetitions=20)
+FULL: Final = Size(keys=32768, queries=8, sketches=20, repetitions=20)
 QUICK: Final = Size(keys=2048, queries=2, sketches=3, repetitions=8)
 
 
