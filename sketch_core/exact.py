@@ -27,7 +27,7 @@ from sketch_core.draws import ArrivalList, answer, check_request, empty_sample
 from sketch_core.errors import InvalidQuery
 from sketch_core.hashing import U64
 from sketch_core.operand_state import OperandState, check_index
-from sketch_core.parameters import SKETCH_POWERS
+from sketch_core.parameters import PARAMETERS, SKETCH_POWERS
 from sketch_core.results import Estimates, Norm, Sample
 from sketch_core.scaling import Race, natural_log, quantum_exponent
 from sketch_core.spec import OPERANDS, Spec
@@ -170,12 +170,14 @@ class ExactSketch(OperandState):
         ]
 
     def norm(self, power: float | None = None, *, queries: F64 | None = None) -> list[Norm]:
-        """‖y‖_power for any power above 0, one a query.
+        """‖y‖_power for any power a spec may have, one a query.
 
         power None: the spec's own; for softmax the logarithm of Σ exp(y_i / temperature).
         """
-        if power is not None and not (math.isfinite(power) and power > 0.0):
-            raise InvalidQuery("must be positive", pointer="/power")
+        allowed = PARAMETERS["power"]
+        if power is not None and not allowed.low <= power <= allowed.high:
+            reason = f"must be between {allowed.low} and {allowed.high}"
+            raise InvalidQuery(reason, pointer="/power")
         wanted = self._power if power is None else power
         out = []
         for y in self._vectors(self._queries(queries)):

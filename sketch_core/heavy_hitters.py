@@ -59,7 +59,7 @@ class Recovered:
 
     index: uint64 (m,). value: float64 (m,), estimates of z_i. sigma: σ̂.
     threshold: every coordinate served is at least this; 0 when the residual is
-    exactly zero, so that nothing was left out.
+    zero, up to rounding, so that nothing was left out.
     """
 
     index: U64
@@ -215,11 +215,12 @@ def _peel(
     sizes = np.abs(value[chosen]).astype(np.float64)
     order = np.lexsort((tie_break(candidates[chosen]), -sizes))
     chosen = chosen[order]
+    nothing_left = float(np.abs(residual).max(initial=0)) <= floor
     return Recovered(
         index=candidates[chosen],
         value=value[chosen].astype(np.float64),
         sigma=sigma,
-        threshold=max(DETECTION * sigma, floor),
+        threshold=0.0 if nothing_left else max(DETECTION * sigma, floor),
     )
 
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from sketch_core.batch import Batch
 from sketch_core.errors import IncompatibleSketches, InvalidQuery
 from sketch_core.hashing import U64
+from sketch_core.parameters import PARAMETERS
 from sketch_core.spec import OPERANDS, Spec
 from sketch_core.state import Arrays, LinearState
 
@@ -96,8 +97,8 @@ class OperandState:
             raise InvalidQuery("is required: this matrix has no x of its own", pointer="/x")
         if queries.ndim != 2 or queries.shape[1] != self.spec.d:
             raise InvalidQuery(f"must have d = {self.spec.d} numbers", pointer="/x")
-        if not np.isfinite(queries).all():
-            raise InvalidQuery("must be finite", pointer="/x")
+        if not (np.abs(queries) <= PARAMETERS["x"].high).all():
+            raise InvalidQuery("must be finite, and at most 2^60", pointer="/x")
         return queries
 
 

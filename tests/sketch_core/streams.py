@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -60,7 +60,7 @@ def vector_batch(spec: Spec, values: dict[int, float] | Sequence[float]) -> Batc
     return quantise(spec, columns)[0]
 
 
-def row_batch(spec: Spec, values: dict[int, Sequence[float]]) -> Batch:
+def row_batch(spec: Spec, values: Mapping[int, Sequence[float]]) -> Batch:
     """A batch of rows of A from real numbers."""
     row = np.array(list(values), dtype=np.uint64)
     numbers = np.array(list(values.values()), dtype=np.float64)
