@@ -179,9 +179,12 @@ class CountSketch:
         rows *= self.table.signs_of(coordinates)
         return median_of_rows(rows)
 
-    def energy(self, cells: F64) -> float:
-        """‖y‖₂², estimated from cells float64 (t·w,); relative deviation at most √(2/(t w))."""
-        return float((cells * cells).sum()) / self.depth
+    def euclidean_norm(self, cells: F64) -> float:
+        """‖y‖₂, estimated from cells float64 (t·w,), of any size that float64 holds.
+
+        The relative deviation of its square is at most √(2/(t w)).
+        """
+        return root_mean_square(cells) * math.sqrt(self.width)
 
     def point_deviation(self, cells: F64) -> float:
         """The standard error of a point estimate, one number for all coordinates.

@@ -222,13 +222,13 @@ class LinearSketch(OperandState):
         race = self._race(draw)
         arrivals = self._arrivals(race, self._recover(cells, floor, draw, count))
         if self._power == 2.0:
-            norm = math.sqrt(self._energy(plain))
+            norm = self._euclidean_norm(plain)
             log_total = 2.0 * math.log(norm) if norm > 0.0 else -math.inf
         else:
             log_total = self._list_total(arrivals)[0]
             norm = math.exp(log_total / self._power)
             if not arrivals.index.size:
-                norm = math.sqrt(self._energy(plain))  # a lower bound is all there is
+                norm = self._euclidean_norm(plain)  # a lower bound is all there is
         return answer(
             race,
             _with_total(arrivals, log_total),
@@ -277,10 +277,10 @@ class LinearSketch(OperandState):
         inclusion = ppswor.inclusion_probabilities(arrivals.log_rate, arrivals.log_cut)
         return ppswor.total(arrivals.log_rate, inclusion)
 
-    def _energy(self, plain: Cells) -> float:
-        """The estimate of ‖y‖₂²."""
+    def _euclidean_norm(self, plain: Cells) -> float:
+        """The estimate of ‖y‖₂."""
         floats = np.ldexp(plain.astype(np.float64), -self.spec.value_bits)
-        return self._unscaled().energy(floats)
+        return self._unscaled().euclidean_norm(floats)
 
     def estimate(self, index: U64, *, queries: F64 | None = None) -> list[Estimates]:
         """Point estimates of y at index, uint64 (b,), one a query."""
@@ -306,9 +306,7 @@ class LinearSketch(OperandState):
         rows = self._queries(queries)
         if wanted == 2.0:
             relative = math.sqrt(2.0 / self._table("unscaled", 0).shape[0]) / 2.0
-            norms = [
-                math.sqrt(self._energy(plain)) for plain, _ in self._project("unscaled", 0, rows)
-            ]
+            norms = [self._euclidean_norm(plain) for plain, _ in self._project("unscaled", 0, rows)]
             return [Norm(2.0, norm, relative * norm) for norm in norms]
         lists = range(min(self.spec.repetitions, _NORM_LISTS))
         by_list = [

@@ -546,3 +546,25 @@ def test_every_float_of_every_answer_is_finite(
         [norm] = sketch.norm(power, queries=queries)
         assert all(math.isfinite(number) for number in _floats(norm))
         assert norm.standard_error >= 0.0
+
+
+@both
+@every_power
+@pytest.mark.parametrize("exponent", [60 - 3, -60, -520, -900])
+def test_the_size_of_a_query_does_not_matter(method: str, power: float, exponent: int) -> None:
+    """x and 2^k · x draw alike; values, norms and thresholds scale, however small they become."""
+    matrix = _matrix(method, ROWS, 3, power=power)
+    x = _x(1.5, -0.25, 3.0)
+    factor = 2.0**exponent
+    for count in (2, 9):
+        [one] = matrix.sample(count, queries=x)
+        [other] = matrix.sample(count, queries=x * factor)
+        assert one.index.tolist() == other.index.tolist()
+        assert other.value == pytest.approx(one.value * factor, rel=1e-12, abs=0.0)
+        assert other.probability == pytest.approx(one.probability, rel=1e-9)
+        assert other.inclusion_probability == pytest.approx(one.inclusion_probability, rel=1e-9)
+        assert other.norm == pytest.approx(one.norm * factor, rel=1e-9, abs=0.0)
+        assert other.threshold == pytest.approx(one.threshold * factor, rel=1e-9, abs=0.0)
+    for wanted in {power, 2.0}:
+        [norm], [scaled] = matrix.norm(wanted, queries=x), matrix.norm(wanted, queries=x * factor)
+        assert scaled.norm == pytest.approx(norm.norm * factor, rel=1e-9, abs=0.0)
