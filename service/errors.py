@@ -1,4 +1,4 @@
-"""What the service raises, in one tree; http_api and grpc_api map it to their codes in one table each.
+"""What the service raises, in one tree; each API maps it to its codes in one table.
 
     ServiceError                 code, detail, pointer
     ├── InvalidRequest           400 / 422: the request itself is at fault

@@ -258,6 +258,16 @@ class Store(Protocol):
         """
         ...
 
+    async def recall(
+        self, key: SketchKey, incarnation: str, idempotency: Idempotency
+    ) -> Appended | None:
+        """What an append under this key would replay, or None if it would add an entry.
+
+        For changes that cost something to prepare. Raises as append does: NotFound,
+        and InvalidRequest (code idempotency_key_reused).
+        """
+        ...
+
     async def read(
         self,
         key: SketchKey,

@@ -191,6 +191,10 @@ class Sketches:
             wanted = requests.check_operands(identity.spec, operands)
             digest = requests.digest_of("merge", source, *sorted(wanted))
             once = requests.idempotency(key, digest, self._settings)
+            # A retry is answered though its source may be gone by now.
+            first = await self._recall(identity, once)
+            if first is not None:
+                return first
             data = await self._source_state(tenant, source, identity)
             return await self._append_state(identity, data, wanted, once)
 
@@ -211,9 +215,12 @@ class Sketches:
         async def attempt(identity: Identity) -> Acknowledgement:
             wanted = requests.check_operands(identity.spec, operands)
             digest = await self._pool.run(requests.digest_of, "add_snapshot", data, *sorted(wanted))
+            once = requests.idempotency(key, digest, self._settings)
+            first = await self._recall(identity, once)
+            if first is not None:
+                return first
             with requests.translated():
                 await self._pool.run(from_snapshot, data, identity.spec)
-            once = requests.idempotency(key, digest, self._settings)
             return await self._append_state(identity, data, wanted, once)
 
         return await self._identities.act(_key(tenant, name), attempt)
@@ -311,6 +318,14 @@ class Sketches:
             raise
         self._compactor.consider(identity, appended.log_bytes)
         return appended
+
+    async def _recall(self, identity: Identity, once: Idempotency | None) -> Acknowledgement | None:
+        if once is None:
+            return None
+        first = await self._store.recall(identity.key, identity.incarnation, once)
+        if first is None:
+            return None
+        return Acknowledgement(first.updates, _version(identity, first.position))
 
     async def _append_state(
         self, identity: Identity, data: bytes, operands: frozenset[str], once: Idempotency | None

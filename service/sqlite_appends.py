@@ -68,7 +68,7 @@ class Appends:
         self._remembered: list[Any] = []
         self._attachments: list[tuple[int, int, bytes]] = []
 
-    def recall(self, wanted: Iterable[tuple[SketchKey, str]]) -> None:
+    def read_ahead(self, wanted: Iterable[tuple[SketchKey, str]]) -> None:
         """Read the answers under these idempotency keys at once; append finds them in memory."""
         pairs: list[tuple[int, str]] = []
         for sketch, key in wanted:
@@ -90,15 +90,12 @@ class Appends:
         max_log_bytes: int,
     ) -> Appended:
         """As Store.append."""
-        head = self._head(key)
-        if head is None or head.incarnation != incarnation:
-            raise NotFound(f"no sketch named {key.name!r}")
-        log_bytes = head.total_bytes - head.folded_bytes
+        head = self._require(key, incarnation)
         if idempotency is not None:
-            first = self.answered(head.id, idempotency, seal=False)
+            first = self._replay(head, idempotency)
             if first is not None:
-                backlog = head.total_coordinates - head.folded_coordinates
-                return Appended(first.position, first.updates, log_bytes, backlog, True)
+                return first
+        log_bytes = head.total_bytes - head.folded_bytes
         if head.sealed and not head.sealed.isdisjoint(entry.operands):
             operand = min(head.sealed & entry.operands)
             raise Conflict(f"operand {operand!r} is sealed", code="operand_sealed")
@@ -114,6 +111,25 @@ class Appends:
             head.total_coordinates - head.folded_coordinates,
             False,
         )
+
+    def recall(self, key: SketchKey, incarnation: str, idempotency: Idempotency) -> Appended | None:
+        """As Store.recall."""
+        return self._replay(self._require(key, incarnation), idempotency)
+
+    def _require(self, key: SketchKey, incarnation: str) -> _Head:
+        head = self._head(key)
+        if head is None or head.incarnation != incarnation:
+            raise NotFound(f"no sketch named {key.name!r}")
+        return head
+
+    def _replay(self, head: _Head, idempotency: Idempotency) -> Appended | None:
+        """The first answer to an append under the key, with the log as it is now."""
+        first = self.answered(head.id, idempotency, seal=False)
+        if first is None:
+            return None
+        log_bytes = head.total_bytes - head.folded_bytes
+        backlog = head.total_coordinates - head.folded_coordinates
+        return Appended(first.position, first.updates, log_bytes, backlog, True)
 
     def answered(self, sketch: int, idempotency: Idempotency, *, seal: bool) -> _Answer | None:
         """The first answer under the key, if any. Raises InvalidRequest if for another change."""

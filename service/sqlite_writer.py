@@ -229,7 +229,7 @@ class GroupWriter:
         until_not_busy(lambda: connection.execute("BEGIN IMMEDIATE"), self._limits.busy_seconds)
         try:
             transaction = Transaction(connection, self._clock.now())
-            transaction.appends.recall(
+            transaction.appends.read_ahead(
                 write.recalls for write in group if write.recalls is not None
             )
             for write in group:

@@ -65,6 +65,14 @@ class _Sketch:
             )
         return answer
 
+    def replay(self, idempotency: Idempotency, now: float) -> Appended | None:
+        """The first answer to an append under the key, with the log as it is now."""
+        first = self.answered(idempotency, now, seal=False)
+        if first is None:
+            return None
+        record = self.record
+        return Appended(first.position, first.updates, record.log_bytes, record.backlog, True)
+
     def remember(self, idempotency: Idempotency, now: float, position: int, updates: int) -> None:
         """Answer the same the next time."""
         expires_at = now + idempotency.retention_seconds
@@ -180,11 +188,9 @@ class MemoryStore:
         record = sketch.record
         now = self._clock.now()
         if idempotency is not None:
-            first = sketch.answered(idempotency, now, seal=False)
+            first = sketch.replay(idempotency, now)
             if first is not None:
-                return Appended(
-                    first.position, first.updates, record.log_bytes, record.backlog, True
-                )
+                return first
         if entry.operands & record.sealed:
             operand = min(entry.operands & record.sealed)
             raise Conflict(f"operand {operand!r} is sealed", code="operand_sealed")
@@ -205,6 +211,12 @@ class MemoryStore:
         if idempotency is not None:
             sketch.remember(idempotency, now, record.position, entry.updates)
         return Appended(record.position, entry.updates, record.log_bytes, record.backlog, False)
+
+    async def recall(
+        self, key: SketchKey, incarnation: str, idempotency: Idempotency
+    ) -> Appended | None:
+        """As Store.recall."""
+        return self._require(key, incarnation).replay(idempotency, self._clock.now())
 
     async def read(
         self,

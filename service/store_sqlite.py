@@ -173,6 +173,15 @@ class SqliteStore:
             recalls=None if idempotency is None else (key, idempotency.key),
         )
 
+    async def recall(
+        self, key: SketchKey, incarnation: str, idempotency: Idempotency
+    ) -> Appended | None:
+        """As Store.recall."""
+        return await self._open_writer().submit(
+            lambda t: t.appends.recall(key, incarnation, idempotency),
+            recalls=(key, idempotency.key),
+        )
+
     async def read(
         self,
         key: SketchKey,

@@ -113,6 +113,12 @@ class TimedStore:
                 key, incarnation, entry, idempotency, max_log_bytes=max_log_bytes
             )
 
+    async def recall(
+        self, key: SketchKey, incarnation: str, idempotency: Idempotency
+    ) -> Appended | None:
+        with self._timed("recall"):
+            return await self._inner.recall(key, incarnation, idempotency)
+
     async def read(
         self, key: SketchKey, incarnation: str, position: int, digest: str, *, max_bytes: int
     ) -> Tail:

@@ -103,6 +103,11 @@ class Agreement(RuleBasedStateMachine):
         self.burst.append(operation)
         return self.send()[-1]
 
+    @rule(key=_keys, once=_once.filter(bool), age=st.sampled_from([0, 0, 1]))
+    def recall(self, key: SketchKey, once: Idempotency, age: int) -> None:
+        incarnation = self.incarnation(key, age)
+        self.burst.append(lambda store: store.recall(key, incarnation, once))
+
     @rule(key=_keys, payload=_bytes, once=_once, operands=_operands, age=st.just(0))
     def append(
         self,

@@ -59,6 +59,27 @@ class TestAppend:
         assert (found.position, found.updates) == (2, 12)
         assert len((await read(store)).entries) == 2
 
+    async def test_recalling_says_what_an_append_would_replay(
+        self, store: Store, clock: ManualClock
+    ) -> None:
+        await store.create(record())
+        assert await store.recall(KEY, FIRST, idempotency(retention=10)) is None
+        await append(store, entry(b"abc"), once=idempotency(retention=10))
+        await append(store, entry(b"d"))
+        before = await store.get(KEY)
+        again = await store.recall(KEY, FIRST, idempotency(retention=10))
+        assert again == await append(store, once=idempotency(retention=10))
+        assert again is not None
+        assert again.replayed
+        assert await store.get(KEY) == before
+        with pytest.raises(InvalidRequest) as refused:
+            await store.recall(KEY, FIRST, idempotency(body=b"another"))
+        assert refused.value.code == "idempotency_key_reused"
+        with pytest.raises(NotFound):
+            await store.recall(KEY, SECOND, idempotency())
+        clock.advance(10)
+        assert await store.recall(KEY, FIRST, idempotency()) is None
+
     async def test_another_body_under_the_same_key(self, store: Store) -> None:
         await store.create(record())
         await append(store, once=idempotency())

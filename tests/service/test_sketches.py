@@ -198,6 +198,10 @@ async def test_merging_adds_and_with_itself_doubles() -> None:
             with pytest.raises(InvalidRequest) as caught:
                 await merge("default", "a", "b", operands)
             assert caught.value.pointer == pointer
+        # The retry of a merge that was answered needs its source no more.
+        await rig.sketches.delete("default", "b")
+        assert await merge("default", "a", "b", idempotency_key="k") == first
+        assert await values(rig.sketches, "a", [1, 5]) == pytest.approx([6.0, 8.0])
 
 
 async def test_snapshots_travel_and_harmed_ones_are_refused_whole() -> None:
