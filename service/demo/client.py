@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import socket
+import re
 import subprocess
 import sys
 import tempfile
@@ -31,11 +31,10 @@ class DemoError(Exception):
 def started_service() -> Iterator[str]:
     """Run the real service on a free loopback port over a temporary file; yields its URL."""
     with tempfile.TemporaryDirectory(prefix="sketchd-demo-") as folder:
-        port = _free_port()
         log = Path(folder) / "service.log"
         # -P and the path: this very package, not what lies in the working directory.
         command = [sys.executable, "-P", "-m", "service", "serve", "--host", "127.0.0.1"]
-        command += ["--port", str(port), "--grpc-port", "0"]
+        command += ["--port", "0", "--grpc-port", "0"]
         command += ["--store", f"sqlite:///{folder}/demo.db"]
         # No setting or key of the surroundings reaches a service of the demo's own.
         clean = {k: v for k, v in os.environ.items() if not k.startswith("SKETCHD_")}
@@ -44,9 +43,7 @@ def started_service() -> Iterator[str]:
         with log.open("wb") as sink:
             process = subprocess.Popen(command, stdout=sink, stderr=sink, env=clean)
         try:
-            url = f"http://127.0.0.1:{port}"
-            _wait_until_ready(url, process, log)
-            yield url
+            yield _wait_until_ready(process, log)
         finally:
             process.terminate()
             try:
@@ -56,22 +53,23 @@ def started_service() -> Iterator[str]:
                 process.wait()
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+def _wait_until_ready(process: subprocess.Popen[bytes], log: Path) -> str:
+    """The URL the service says it is ready at, once it answers there."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise DemoError(f"the service ended at once:\n{log.read_text('utf-8', 'replace')}")
-        with contextlib.suppress(httpx.TransportError):
-            if httpx.get(f"{url}/readyz", timeout=2.0).status_code == 200:
-                return
+            raise DemoError(f"the service ended at once:\n{_read(log)}")
+        said = re.search(r"^sketchd ready: .*?(http://\S+)", _read(log), flags=re.MULTILINE)
+        if said:
+            with contextlib.suppress(httpx.TransportError):
+                if httpx.get(f"{said[1]}/readyz", timeout=2.0).status_code == 200:
+                    return said[1]
         time.sleep(0.05)
-    raise DemoError(f"the service was not ready after {START_SECONDS:.0f} seconds")
+    raise DemoError(f"the service was not ready after {START_SECONDS:.0f} seconds:\n{_read(log)}")
+
+
+def _read(log: Path) -> str:
+    return log.read_text("utf-8", "replace")
 
 
 class Client:
