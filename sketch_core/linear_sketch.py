@@ -41,6 +41,8 @@ F64 = npt.NDArray[np.float64]
 _EPS: Final = float(np.finfo(np.float64).eps)
 #: Lists whose Horvitz–Thompson sums a norm of power other than 2 averages, at most.
 _NORM_LISTS: Final = 8
+#: They use what stands this many times above the detection threshold: all of that is found.
+_CLEAR: Final = 1.5
 #: Cells turned into floats at a time for a product with x.
 _CONVERTED_NUMBERS: Final = 1 << 16
 #: Geometries (hash keys and first-level addresses, up to 160 KiB each) kept for reuse.
@@ -225,7 +227,7 @@ class LinearSketch(OperandState):
             norm = self._euclidean_norm(plain)
             log_total = 2.0 * math.log(norm) if norm > 0.0 else -math.inf
         else:
-            log_total = self._list_total(arrivals)[0]
+            log_total = self._list_total(arrivals, count)[0]
             norm = math.exp(log_total / self._power)
             if not arrivals.index.size:
                 norm = self._euclidean_norm(plain)  # a lower bound is all there is
@@ -272,10 +274,23 @@ class LinearSketch(OperandState):
             log_total=0.0,
         )
 
-    def _list_total(self, arrivals: ArrivalList) -> tuple[float, float]:
-        """ln Σ |y|^p by Horvitz–Thompson over a whole list, and its relative standard error."""
-        inclusion = ppswor.inclusion_probabilities(arrivals.log_rate, arrivals.log_cut)
-        return ppswor.total(arrivals.log_rate, inclusion)
+    def _list_total(self, arrivals: ArrivalList, wanted: int) -> tuple[float, float]:
+        """ln Σ |y|^p by Horvitz–Thompson, and its relative standard error.
+
+        Over the part of a list that is sure to be whole: well above the detection
+        threshold, near which some are missed, and not so long that the beam, made for
+        `wanted`, or the upper levels, made for `samples`, have lost any.
+        """
+        order = arrivals.log_rate - np.log(arrivals.first_gaps)
+        cut = arrivals.log_cut + self._power * math.log(_CLEAR)
+        count = int((order >= cut).sum())
+        if count == 0:
+            cut, count = arrivals.log_cut, order.size
+        most = min(max(8, 2 * self.spec.samples), max(16, 3 * wanted))
+        if count > most and cut > -math.inf:
+            cut, count = float(order[most]), most
+        inclusion = ppswor.inclusion_probabilities(arrivals.log_rate[:count], cut)
+        return ppswor.total(arrivals.log_rate[:count], inclusion)
 
     def _euclidean_norm(self, plain: Cells) -> float:
         """The estimate of ‖y‖₂."""
@@ -322,7 +337,7 @@ class LinearSketch(OperandState):
         if not cells.any():
             return -math.inf, 0.0
         recovered = self._recover(cells, floor, draw, self.spec.samples)
-        return self._list_total(self._arrivals(self._race(draw), recovered))
+        return self._list_total(self._arrivals(self._race(draw), recovered), self.spec.samples)
 
 
 def _row_magnitude(quanta: I64) -> F64:
