@@ -20,7 +20,7 @@ from tests.statistical.lists import Drawn, Setup
 
 #: Total variation of a first draw that a case of each grid reveals; draws follow from it.
 SHORT_SHIFT: Final = 0.11
-LONG_SHIFT: Final = 0.05
+LONG_SHIFT: Final = 0.06
 #: For vectors of 2^17 touched coordinates and more, which take long to fold.
 HEAVY_SHIFT: Final = 0.16
 #: Draws with replacement of each list; each is as good as a first draw.
