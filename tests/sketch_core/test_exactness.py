@@ -186,6 +186,26 @@ def test_exactness_lasts_as_long_as_it_can_be_proven(name: str) -> None:
 
 
 @every
+@pytest.mark.parametrize("together", [False, True])
+def test_many_increments_count_together(name: str, together: bool) -> None:
+    """Each alone is nothing; in one batch, or one call, they pass the limit unless it is seen."""
+    spec = SPECS[name]
+    operand = "y" if spec.kind == "vector" else "A"
+    probe = sketch_of(spec, [entries(spec, operand, [(1, 0, 1)])])
+    largest = max(abs(cell) for cell in _held(probe))
+    amount = 1 << 53 - largest.bit_length()
+    ones = [(1, 0, amount)] * 1000
+    sketch = new_sketch(spec)
+    for part in range(4):
+        if together:
+            sketch.apply([entries(spec, operand, ones)])
+        else:
+            sketch.apply([entries(spec, operand, [one]) for one in ones])
+        assert _lost(sketch) or _held(sketch) == _known(spec, ones * (part + 1))
+    assert _lost(sketch)
+
+
+@every
 def test_exactness_is_lost_for_good(name: str) -> None:
     """Once sums may have wrapped nothing restores it: not deletion, merge, copy or bytes."""
     spec = SPECS[name]

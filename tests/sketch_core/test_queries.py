@@ -210,6 +210,24 @@ def test_equal_coordinates_are_ordered_by_their_exponentials(method: str) -> Non
     assert sample.index.tolist() == known.tolist()
 
 
+@both
+@every_power
+def test_equal_scaled_sizes_are_ordered_by_hash_words(method: str, power: float) -> None:
+    """Coordinates whose rounded scales are equal too: the smaller word comes first."""
+    from sketch_core.scaling import Race
+
+    n = 1 << 15
+    spec = spec_of(n=n, method=method, power=power, samples=64)
+    race = Race(spec.seed, 0, power, spec.clip)
+    coordinates = np.arange(n, dtype=np.uint64)
+    scales, counts = np.unique(race.scales(coordinates), return_counts=True)
+    tied = coordinates[race.scales(coordinates) == scales[np.argmax(counts)]][:20]
+    assert tied.size == 20
+    sketch = sketch_of(spec, [vector_batch(spec, {int(i): (-1.0) ** int(i) for i in tied})])
+    [sample] = sketch.sample(20)
+    assert sample.index.tolist() == tied[np.argsort(race.bits(tied))].tolist()
+
+
 # ---- matrices
 
 
@@ -340,6 +358,30 @@ def test_a_matrix_answers_for_the_state_it_has(method: str) -> None:
     merged = _matrix(method, {1: (1e-3, 0.0), 9: (1e6, 0.0)}, 2)
     _same(twin.sample(3, queries=_x(1, 0))[0], merged.sample(3, queries=_x(1, 0))[0], 0.0)
     assert matrix.sample(3, queries=_x(1, 0))[0].index.tolist() == [1]
+
+
+@both
+def test_rounding_errors_are_judged_by_the_cells_there_are(method: str) -> None:
+    """What a query takes for zero grows and shrinks with the cells, by apply and by merge."""
+    x = _x(0.1, 0.2, -0.3)
+    fields: dict[str, Any] = {"d": 3, "quantum_bits": 0, "method": method}
+    large = {i: (float(i) * 2.0**20,) * 3 for i in range(1, 300, 3)}
+    grown = _matrix(rows={0: (1.0, 1.0, 1.0)}, **fields)
+    assert grown.sample(1, queries=x)[0].status == "empty"
+    twin = grown.copy()
+    grown.apply([row_batch(grown.spec, large)])
+    twin.merge(_matrix(rows=large, **fields))
+    for matrix in (grown, twin):
+        assert matrix.sample(1, queries=x)[0].status == "empty"
+        assert matrix.norm(queries=x)[0].norm == 0.0
+        matrix.apply([row_batch(matrix.spec, {i: [-v for v in row] for i, row in large.items()})])
+        matrix.apply([row_batch(matrix.spec, {7: (1.0, 0.0, 0.0)})])
+        # 2^-50 of the rows that are gone, but all there is.
+        tiny = _x(2.0**-40, 0.0, 0.0)
+        assert matrix.sample(1, queries=tiny)[0].status == "ok"
+        near = _x(1.0, -1.0 + 2.0**-45, 0.0)
+        [sample] = matrix.sample(2, queries=near)
+        assert set(sample.index.tolist()) == {0, 7}
 
 
 # ---- refusals

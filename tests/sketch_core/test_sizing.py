@@ -96,7 +96,7 @@ def depth_of(n: int) -> int:
 
 @pytest.mark.parametrize("samples", [1, 2, 4, 16, 64, 1024, 4096])
 def test_arrival_quantiles_are_gammas(samples: int) -> None:
-    """Wilson and Hilferty's cube against scipy's quantile of Γ_k: up to 2.5 % above, never below."""
+    """Wilson and Hilferty's cube against scipy's quantile of Γ_k: 2.5 % above, never below."""
     known = stats.gamma.ppf(sizing.RECOVERY, samples)
     assert 0.9995 * known <= sizing.arrival_quantile(samples) <= 1.025 * known
 
