@@ -24,6 +24,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Settle the seed once, so that the header can name it."""
     text = str(config.getoption("--seed"))
     config.stash[_SEED] = secrets.randbits(32) if text == "random" else int(text)
+    config.option.seed = str(config.stash[_SEED])
 
 
 def pytest_report_header(config: pytest.Config) -> str:

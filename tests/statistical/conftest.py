@@ -28,10 +28,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture
 def base_seed(request: pytest.FixtureRequest) -> int:
     """The seed of this run and round, the same for all tests of a case."""
-    text = str(request.config.getoption("--seed"))
-    number = sum(text.encode()) if text == "random" else int(text)
     parameters = getattr(request.node, "callspec", None)
-    return number + 1000 * (parameters.params.get("round_number", 0) if parameters else 0)
+    round_number = parameters.params.get("round_number", 0) if parameters else 0
+    return int(request.config.getoption("--seed")) + 1000 * int(round_number)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -159,6 +159,13 @@ def number_of_distinct(item: Drawn) -> Verdict:
     return decisions.chi_square(np.bincount(count, minlength=size + 1)[1:], expected[1:])
 
 
+def neighbours_agree(item: Drawn) -> Verdict:
+    """How often one draw with replacement repeats the one before, list by list."""
+    whole = item.independent[(item.independent >= 0).all(axis=1)]
+    agree = (whole[:, 1:] == whole[:, :-1]).mean(axis=1)
+    return decisions.mean_is(agree, float((law(item).share ** 2).sum()))
+
+
 def first_differs(item: Drawn) -> tuple[int, int]:
     """How many served first draws are not the winner of the race, of how many."""
     served = item.distinct[:, 0] >= 0

@@ -61,6 +61,13 @@ def test_repeats_are_as_frequent_as_in_the_law(drawn: Drawn) -> None:
     decide(grid.number_of_distinct(drawn), "distinct among draws with replacement")
 
 
+def test_neighbouring_repeats_are_as_frequent_as_in_the_law(drawn: Drawn) -> None:
+    verdict = grid.neighbours_agree(drawn)
+    # Fewer than 100 expected agreements are no normal mean; the test above has those.
+    if verdict.trials * 7 * float((grid.law(drawn).share ** 2).sum()) >= 100.0:
+        decide(verdict, "a draw that repeats the one before")
+
+
 def test_nothing_is_drawn_that_is_zero(drawn: Drawn) -> None:
     assert drawn.never == 0
 

@@ -19,6 +19,8 @@ pytestmark = pytest.mark.statistical
 #: Total variation that is caught, of the draws that are served.
 SHIFT = 0.11
 LONG_SHIFT = 0.04
+#: Share of a narrow sketch's draws that may be of coordinates that are zero.
+ZERO_RATE = 3e-3
 FEW = 1 << 10
 WIDTH = 64
 
@@ -51,6 +53,20 @@ def test_what_a_narrow_sketch_serves_follows_the_law(name: str, base_seed: int) 
     check(drawn, SHIFT)
     if name in ("equal", "gaussian"):
         assert drawn.failed > 0.1 * drawn.lists, "not narrow: nothing is refused"
+
+
+@pytest.mark.parametrize(("power", "width"), [(1.0, 128), (2.0, 128)])
+def test_narrow_sketches_hardly_ever_serve_what_is_zero(
+    power: float, width: int, base_seed: int
+) -> None:
+    """One coordinate in 32 is not zero, in a seventh of the default width for p = 2.
+
+    At default widths it is never; see test_never_drawn.
+    """
+    sizes = {"width": width, "upper_width": width}
+    shape = shapes.half_cancelled(1 << 14, FEW)
+    drawn = Drawn(Setup(shape, power, samples=4, sizes=sizes), 2000, base_seed, independent=0)
+    decide(decisions.rate_at_most(drawn.never, drawn.draws, ZERO_RATE), "draws of zeros")
 
 
 @pytest.mark.long
