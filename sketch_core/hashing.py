@@ -28,7 +28,9 @@ The functions, bit for bit (all arithmetic modulo 2^64, >> is a logical shift):
     key word:       word(seed, a, b, c, which) folds each part in turn:
                     h = seed;  for part in (a, b, c, which):
                         h = finalise(h + 0x9E3779B97F4A7C15 * (part + 1))
-    key (k0, k1):   k_w = word(seed, purpose, repetition, index, w) for w = 0, 1
+    key (k0, k1):   k_w = word(seed, purpose, repetition, index, w) for w = 0, 1;
+                    purposes: EXPONENTIAL = 1, REPEAT = 2, SIGN = 3, BUCKET = 4;
+                    the unscaled sketch is repetition 2^32, level 0
     mix(k, x):      h = x ^ k0
                     h ^= h >> 30;  h *= 0xBF58476D1CE4E5B9
                     h ^= h >> 27;  h += k1;  h *= 0x94D049BB133111EB

@@ -25,9 +25,10 @@ class Sample:
     index: uint64 (m,), m <= count. value: float64 (m,), estimates of y_i.
     probability: float64 (m,), estimates of |y_i|^p / ‖y‖_p^p (of softmax for
     softmax). inclusion_probability: float64 (m,), or None with replacement.
-    norm: the estimate of ‖y‖_p (of Σ exp(y_i / temperature) for softmax).
+    norm: the estimate of ‖y‖_p (ln Σ exp(y_i / temperature) for softmax).
     threshold: τ, the scaled magnitude below which nothing was served; 0 when
-    every nonzero coordinate was. draw: which list.
+    every nonzero coordinate was (for softmax its logarithm, then -inf; a
+    service writes null). draw: which list.
     """
 
     status: Status
@@ -51,7 +52,7 @@ class Estimates:
 
 @dataclass(frozen=True, slots=True)
 class Norm:
-    """An estimate of ‖y‖_power (Σ exp(y_i / temperature) for softmax, power None)."""
+    """An estimate of ‖y‖_power (ln Σ exp(y_i / temperature) for softmax, power None)."""
 
     power: float | None
     norm: float

@@ -595,7 +595,7 @@ def test_every_float_of_every_answer_is_finite(
 @pytest.mark.parametrize("exponent", [60 - 3, -60, -520, -900])
 def test_the_size_of_a_query_does_not_matter(method: str, power: float, exponent: int) -> None:
     """x and 2^k · x draw alike; values, norms and thresholds scale, however small they become."""
-    matrix = _matrix(method, ROWS, 3, power=power)
+    matrix = _matrix(method, ROWS, 3, power=power, n=1 << 17)
     x = _x(1.5, -0.25, 3.0)
     factor = 2.0**exponent
     for count in (2, 9):
