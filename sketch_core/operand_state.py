@@ -58,7 +58,7 @@ class OperandState:
 
     def apply(self, batches: Sequence[Batch]) -> None:
         """Add increments; batches come from batch.quantise with this spec."""
-        for operand, parts in _grouped(batches):
+        for operand, parts in _runs(batches):
             if operand == self._main:
                 self._add_main(parts)
             else:
@@ -109,10 +109,22 @@ def check_index(index: U64, n: int) -> None:
         raise InvalidQuery(f"must be below {n}", pointer=f"/index/{int(np.argmax(bad))}")
 
 
-def _grouped(batches: Sequence[Batch]) -> list[tuple[str, list[Batch]]]:
-    """Batches that can be added in one go: the same operand and layout. Sums know no order."""
-    groups: dict[tuple[str, bool, bool], list[Batch]] = {}
+def _layout(batch: Batch) -> tuple[bool, int]:
+    return batch.column is None, batch.quanta.ndim
+
+
+def _runs(batches: Sequence[Batch]) -> list[tuple[str, list[Batch]]]:
+    """Batches that can be added in one go: those of one operand and layout with no other between.
+
+    Sums know no order, but whether they are proven exact on the way does:
+    replicas that group one log differently must decide alike.
+    """
+    runs: list[tuple[str, list[Batch]]] = []
+    latest: dict[str, list[Batch]] = {}
     for batch in batches:
-        key = (batch.operand, batch.column is None, batch.quanta.ndim == 2)
-        groups.setdefault(key, []).append(batch)
-    return [(key[0], parts) for key, parts in groups.items()]
+        run = latest.get(batch.operand)
+        if run is None or _layout(run[0]) != _layout(batch):
+            run = latest[batch.operand] = []
+            runs.append((batch.operand, run))
+        run.append(batch)
+    return runs

@@ -300,6 +300,29 @@ def test_a_state_read_from_anywhere_measures_itself(cells: list[int], exact: boo
         assert state.grow("y", float(LIMIT // 2) * 0.999)
 
 
+@pytest.mark.parametrize("method", ["sketch", "exact"])
+def test_replicas_that_group_their_log_differently_agree(method: str) -> None:
+    """Entries and rows by turns, never beyond the room in this order: one call or five, one state.
+
+    Entries before rows would pass the limit on the way.
+    """
+    spec = spec_of("matrix", n=4, d=2, method=method, quantum_bits=0, **TINY)
+    probe = sketch_of(spec, [entries(spec, "A", [(1, 0, 1)])])
+    amount = int(0.45 * LIMIT) // max(abs(cell) for cell in _held(probe)) >> 10 << 10
+    up = entries(spec, "A", [(1, 0, amount)])
+    down = rows(spec, [(1, (-amount, 0))])
+    x = entries(spec, "x", [(0, 0, 1)])
+    log = [up, x, down, up, down, x, up]
+    straight = sketch_of(spec, log)
+    assert straight.exact
+    for cut in range(len(log)):
+        other = new_sketch(spec)
+        other.apply(log[:cut])
+        other.apply(log[cut:])
+        assert other.exact
+        assert to_snapshot(other) == to_snapshot(straight)
+
+
 def test_both_operands_are_guarded() -> None:
     """A streamed x that may have wrapped takes exactness away as well."""
     spec = spec_of("matrix", n=4, d=2, method="sketch", quantum_bits=0, **TINY)
