@@ -13,6 +13,8 @@ from tests.statistical.lists import Drawn
 
 pytestmark = pytest.mark.statistical
 
+# NEAR, FAR_RATE and MISSED_RATE were set after looking at runs with other seeds: they
+# notice when recovery gets worse. The laws and PARTIAL_RATE are promises.
 #: Two values are near when they differ by less than this many standard deviations.
 NEAR = 5.0
 #: Share of served values that may be off by more than NEAR standard deviations of
@@ -68,8 +70,9 @@ def test_neighbouring_repeats_are_as_frequent_as_in_the_law(drawn: Drawn) -> Non
         decide(verdict, "a draw that repeats the one before")
 
 
-def test_nothing_is_drawn_that_is_zero(drawn: Drawn) -> None:
-    assert drawn.never == 0
+def test_hardly_anything_is_drawn_that_is_zero(drawn: Drawn) -> None:
+    """None in 10,000 draws is test_never_drawn; this bounds the rate over more of them."""
+    decide(grid.zeros(drawn), "draws of zeros")
 
 
 def test_lists_are_whole(drawn: Drawn) -> None:

@@ -1,9 +1,10 @@
 """No bound hides this one: what was never touched, or was taken back, is never drawn.
 
 10,000 draws a case (half of them with replacement), at default sizes for 16
-samples. One such draw fails the test, so it has no false-failure rate of its own;
-it catches a rate of 2.3 in 10,000 with probability 0.9, and a rate of 1 in a
-million fails it once in 100 seeds.
+samples. One such draw fails the test, which catches a rate of 2.3 in 10,000 with
+probability 0.9. The true rate is not zero but of the order of 10 / width³ a draw,
+one in a million or fewer at these widths, so a case fails by chance at most once
+in 100 seeds; grid.ZERO_RATE bounds it over more draws.
 """
 
 from __future__ import annotations
