@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import html
+from pathlib import Path
 from typing import Final
 
-import swagger_ui_bundle
+import fastapi_offline
 from fastapi import APIRouter
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.requests import Request
@@ -23,11 +24,13 @@ from service.http_updates import json_response
 
 router: Final = APIRouter()
 
-#: Files of the Swagger UI package that the page needs.
+#: The folder of Swagger UI 5, which reads OpenAPI 3.1. Nothing else of the package is used.
+_FOLDER: Final = Path(fastapi_offline.__file__).parent / "static"
+#: The files in it that the page needs.
 _ASSETS: Final = {
     "swagger-ui.css": "text/css",
     "swagger-ui-bundle.js": "text/javascript",
-    "favicon-32x32.png": "image/png",
+    "favicon.png": "image/png",
 }
 _START: Final = """\
 window.onload = () => {
@@ -36,7 +39,7 @@ window.onload = () => {
     dom_id: "#swagger-ui",
     deepLinking: true,
     validatorUrl: null,
-    presets: [SwaggerUIBundle.presets.apis, SwaggerUIBundle.SwaggerUIStandalonePreset],
+    presets: [SwaggerUIBundle.presets.apis],
   });
 };
 """
@@ -47,7 +50,7 @@ _PAGE: Final = """\
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>sketchd API</title>
-<link rel="icon" type="image/png" href="/docs/assets/favicon-32x32.png">
+<link rel="icon" type="image/png" href="/docs/assets/favicon.png">
 <link rel="stylesheet" href="/docs/assets/swagger-ui.css">
 </head>
 <body>
@@ -131,7 +134,7 @@ async def _asset(request: Request) -> Response:
     if name not in _ASSETS:
         return http_problems.response(404, "route_not_found", "there is no such file")
     return FileResponse(
-        swagger_ui_bundle.swagger_ui_path / name,
+        _FOLDER / name,
         media_type=_ASSETS[name],
         headers={"Cache-Control": "public, max-age=86400", "X-Content-Type-Options": "nosniff"},
     )

@@ -188,6 +188,16 @@ def test_docs_come_from_here_alone(service: Service) -> None:
         assert service.client.get(odd).status_code == 404
 
 
+def test_the_page_can_read_the_document(service: Service, document: dict[str, Any]) -> None:
+    script = service.client.get("/docs/assets/swagger-ui-bundle.js").text
+    versions = re.findall(r'PACKAGE_VERSION:"(\d+)\.(\d+)\.\d+"', script)
+    assert len(versions) == 1, "where Swagger UI says its version has changed"
+    major, minor = map(int, versions[0])
+    # OpenAPI 3.1 is read from Swagger UI 5.0 on; 3.2 by none that is known here.
+    assert re.fullmatch(r"3\.[01]\.\d+", document["openapi"])
+    assert (major, minor) >= (5, 0)
+
+
 def test_the_type_of_a_problem_leads_to_its_explanation(service: Service) -> None:
     problem = service.client.get("/v1/sketches/gone").json()
     page, anchor = problem["type"].split("#")

@@ -74,8 +74,8 @@ RULES: Final = (
     # Know the use cases and no store.
     Rule(TRANSPORTS,
          (*DOMAIN, *TRANSPORTS, "service.protos*", "service.metrics", "service.settings"),
-         ("fastapi", "grpc", "google", "numpy", "prometheus_client", "pydantic", "pydantic_core",
-          "safetensors", "starlette", "swagger_ui_bundle")),
+         ("fastapi", "fastapi_offline", "grpc", "google", "numpy", "prometheus_client", "pydantic",
+          "pydantic_core", "safetensors", "starlette")),
     # Speak to a running service and see nothing of its inside.
     Rule(("service.demo*", "service.client*", "service.bench*"),
          ("service.demo*", "service.client*", "service.bench*"),
