@@ -72,18 +72,22 @@ def fold(sketch: Sketch, entries: Iterable[StoredEntry]) -> None:
 
     Raises Unavailable for an entry that cannot be read, having changed nothing.
     """
-    updates: list[Batch] = []
-    states: list[tuple[Sketch, frozenset[str]]] = []
+    # Everything is read before anything is added.
+    steps: list[list[Batch] | tuple[Sketch, frozenset[str]]] = []
     for entry in entries:
-        if _kind_of(entry) == _BATCH:
-            updates.append(_batch_of(entry))
+        if _kind_of(entry) != _BATCH:
+            steps.append(_state_of(entry, sketch.spec))
+        elif steps and isinstance(steps[-1], list):
+            steps[-1].append(_batch_of(entry))
         else:
-            states.append(_state_of(entry, sketch.spec))
-    # Sums of integers depend on no order, so all updates can go in one call; batch by batch,
-    # since what is proven exact is decided for each entry alike on every replica.
-    sketch.apply(updates)
-    for state, operands in states:
-        sketch.merge(state, operands)
+            steps.append([_batch_of(entry)])
+    # Updates between two states go in one call. Sums know no order, but whether they are
+    # proven exact on the way does, and must not depend on how a log was cut into reads.
+    for step in steps:
+        if isinstance(step, list):
+            sketch.apply(step)
+        else:
+            sketch.merge(*step)
 
 
 def _kind_of(entry: StoredEntry) -> int:

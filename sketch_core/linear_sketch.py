@@ -116,11 +116,10 @@ class LinearSketch(OperandState):
         if self._state.grow(self._main, float(magnitude.sum()) * largest):
             return True
         index = np.concatenate([part.index for part in parts])
-        size = 0.0
+        sizes = np.empty(self.spec.repetitions)
         for repetition in range(self.spec.repetitions):
-            scale = self._race(repetition).scales(index)
-            size = max(size, float((magnitude * scale).sum()))
-        return self._state.grow(self._main, size)
+            sizes[repetition] = (magnitude * self._race(repetition).scales(index)).sum()
+        return self._state.grow(self._main, sizes)
 
     def _add(self, parts: list[Batch]) -> None:
         index = np.concatenate([part.index for part in parts])

@@ -16,6 +16,7 @@ from collections.abc import Collection, Mapping
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from sketch_core.errors import IncompatibleSketches
 from sketch_core.hashing import I64
@@ -25,7 +26,18 @@ CELL_LIMIT: Final = float(1 << 63)
 #: Float sums of sizes are rounded; this keeps a computed bound above the true one.
 _ROUNDING: Final = 1.0 + 2.0**-20
 
+F64 = npt.NDArray[np.float64]
+
+#: The array whose first axis counts repetitions. Each has a bound of its own, or a
+#: group of batches could be proven where its batches one by one could not.
+REPEATED: Final = "scaled"
+
 Arrays = dict[str, dict[str, I64]]
+
+
+def _tables(named: Mapping[str, I64]) -> int:
+    """R: how many arrays of the operand have a bound of their own."""
+    return named[REPEATED].shape[0] if REPEATED in named else 1
 
 
 class LinearState:
@@ -40,43 +52,50 @@ class LinearState:
     def __init__(self, arrays: Arrays, *, exact: bool = True, empty: bool = False) -> None:
         self.arrays = arrays
         self.exact = exact
-        self._bounds = dict.fromkeys(arrays, 0.0) if empty else {}
-        for operand in arrays:
-            if operand not in self._bounds:
-                self._bounds[operand] = self._measured_bound(operand)
+        self._bounds: dict[str, F64] = {}
+        for operand, named in arrays.items():
+            self._bounds[operand] = (
+                np.zeros(_tables(named)) if empty else self._measured_bound(operand)
+            )
 
-    def _measured_bound(self, operand: str) -> float:
-        """A bound with room: one without would stand still where +1 rounds to nothing."""
+    def _measured_bound(self, operand: str) -> F64:
+        """Bounds with room: one without would stand still where +1 rounds to nothing."""
         return self._measure(operand) * _ROUNDING
 
-    def _measure(self, operand: str) -> float:
-        largest = 0.0
-        for array in self.arrays[operand].values():
-            if array.size:
+    def _measure(self, operand: str) -> F64:
+        """The largest |cell| of each repetition, and of what all repetitions share: (R,)."""
+        named = self.arrays[operand]
+        largest = np.zeros(_tables(named))
+        for name, array in named.items():
+            rows = array.reshape(largest.size if name == REPEATED else 1, -1)
+            if rows.size:
                 # In float, because |-2^63| is no int64.
-                largest = max(largest, float(array.max()), -float(array.min()))
+                high, low = rows.max(axis=1).astype(np.float64), rows.min(axis=1)
+                np.maximum(largest, np.maximum(high, -low.astype(np.float64)), out=largest)
         return largest
 
     def ensure(self, operand: str, arrays: Mapping[str, I64]) -> None:
         """Add an operand's arrays, all zero, unless it is there."""
         if operand not in self.arrays:
             self.arrays[operand] = dict(arrays)
-            self._bounds[operand] = 0.0
+            self._bounds[operand] = np.zeros(_tables(self.arrays[operand]))
 
-    def grow(self, operand: str, size: float) -> bool:
-        """Account for an addition of total size `size` to an operand's cells, before it is made.
+    def grow(self, operand: str, size: float | F64) -> bool:
+        """Account for an addition to an operand's cells, before it is made.
 
+        size: the total size of what is added, of each repetition, (R,), or of all alike.
         Returns False, and changes nothing, where exactness could not be proven
         even after measuring; the caller may try smaller additions, or `give_up`.
         """
         if not self.exact:
             return True
-        size *= _ROUNDING
-        if self._bounds[operand] + size >= CELL_LIMIT:
+        grown = self._bounds[operand] + np.multiply(size, _ROUNDING)
+        if (grown >= CELL_LIMIT).any():
             self._bounds[operand] = self._measured_bound(operand)
-            if self._bounds[operand] + size >= CELL_LIMIT:
+            grown = self._bounds[operand] + np.multiply(size, _ROUNDING)
+            if (grown >= CELL_LIMIT).any():
                 return False
-        self._bounds[operand] += size
+        self._bounds[operand] = grown
         return True
 
     def give_up(self) -> None:
@@ -89,7 +108,7 @@ class LinearState:
             operand: {name: array.copy() for name, array in named.items()}
             for operand, named in self.arrays.items()
         }
-        twin = LinearState({}, exact=self.exact, empty=True)
+        twin = LinearState({}, exact=self.exact)
         twin.arrays = arrays
         twin._bounds = dict(self._bounds)
         return twin

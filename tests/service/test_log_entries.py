@@ -7,7 +7,7 @@ import pytest
 
 from service import log_entries
 from service.ports import StoredEntry
-from sketch_core.batch import Columns, encode, quantise
+from sketch_core.batch import Batch, Columns, encode, quantise
 from sketch_core.codec import to_snapshot
 from sketch_core.sketch import new_sketch
 from sketch_core.spec import resolve
@@ -49,3 +49,28 @@ def test_no_entries_change_nothing() -> None:
     before = to_snapshot(sketch)
     log_entries.fold(sketch, [])
     assert to_snapshot(sketch) == before
+
+
+def test_states_between_updates_keep_their_place() -> None:
+    """Cells that come and go stay below 2^63 only in the order of the log."""
+    request = {"kind": "vector", "shape": {"n": 9}, "method": "exact", "quantum_bits": 0}
+    spec = resolve(request | {"seed": 5})
+
+    def batch_of(amount: float) -> Batch:
+        columns = Columns("y", index=np.array([3]), delta=np.array([amount]))
+        return quantise(spec, columns)[0]
+
+    large = 0.9 * 2.0**62
+    negative = new_sketch(spec)
+    negative.apply([batch_of(-large)])
+    update = log_entries.pack_batch(encode(batch_of(large)))
+    added = log_entries.pack_state({"y"}), to_snapshot(negative)
+    entries = [
+        StoredEntry(at, "", *(added if at % 2 == 0 else (update, None))) for at in range(1, 8)
+    ]
+    together, alone = new_sketch(spec), new_sketch(spec)
+    log_entries.fold(together, entries)
+    for entry in entries:
+        log_entries.fold(alone, [entry])
+    assert alone.exact
+    assert to_snapshot(together) == to_snapshot(alone)
