@@ -20,6 +20,7 @@ from service.http_context import (
     parsed,
     read_body,
     read_json,
+    sent_as,
     served,
     tenant_of,
 )
@@ -287,7 +288,8 @@ async def add_snapshot(
     media_type(request, OCTETS)
     context = served(request)
     data = await read_body(request, context.settings.max_snapshot_bytes)
-    done = await context.sketches.add_snapshot(
-        tenant_of(request), name, data, operand, idempotency_key=key
-    )
+    with sent_as("/operand", "/operands"):
+        done = await context.sketches.add_snapshot(
+            tenant_of(request), name, data, operand, idempotency_key=key
+        )
     return json_response(http_answers.acknowledgement(done))

@@ -7,14 +7,15 @@ route: at once by Content-Length, else as soon as the bytes exceed it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Final, ParamSpec, Protocol, TypeVar
 
 from starlette.requests import Request
 
 from service import wire, wire_tensors
-from service.errors import InvalidRequest, TooLarge, UnsupportedMedia
+from service.errors import InvalidRequest, ServiceError, TooLarge, UnsupportedMedia
 from service.metrics import Metrics
 from service.settings import Settings
 from service.sketches import Sketches
@@ -137,6 +138,22 @@ async def parsed(request: Request, parse: Callable[[Any], T], value: Any, inline
     if inline:
         return parse(value)
     return await served(request).pool.run(parse, value)
+
+
+@contextmanager
+def sent_as(sent: str, known: str) -> Iterator[None]:
+    """Errors that point at what a use case calls `known` point at the field that was sent."""
+    try:
+        yield
+    except ServiceError as error:
+        if error.pointer == known or error.pointer.startswith(f"{known}/"):
+            error.pointer = sent
+        raise
+
+
+def sent_queries(several: bool) -> AbstractContextManager[None]:
+    """The same for the query of a matrix, which the use cases call x however many there are."""
+    return sent_as("/queries", "/x") if several else nullcontext()
 
 
 def idempotency_key(request: Request) -> str | None:

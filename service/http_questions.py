@@ -17,6 +17,7 @@ from service.http_context import (
     parsed,
     read_columns,
     read_json,
+    sent_queries,
     served,
     tenant_of,
     wants_tensors,
@@ -56,7 +57,8 @@ async def draw_samples(request: Request, name: NameInPath) -> Response:
     asked, several = await read_columns(
         request, http_bodies.sample_from_json, http_bodies.sample_from_tensors
     )
-    drawn = await served(request).sketches.sample(tenant_of(request), name, asked)
+    with sent_queries(several):
+        drawn = await served(request).sketches.sample(tenant_of(request), name, asked)
     tensors = wants_tensors(request)
     write = http_answers.sample_tensors if tensors else http_answers.sample_json
     content = await parsed(
@@ -95,7 +97,8 @@ async def draw_many(request: Request) -> Response:
     async def draw(_: int, name: str, asked: tuple[SampleRequest, bool]) -> dict[str, Any]:
         nonlocal size
         sample_request, several = asked
-        drawn: SampleAnswer = await context.sketches.sample(tenant, name, sample_request)
+        with sent_queries(several):
+            drawn: SampleAnswer = await context.sketches.sample(tenant, name, sample_request)
         size += http_answers.sample_size(drawn)
         return {"answer": http_answers.sample(drawn, several)}
 
@@ -126,9 +129,10 @@ async def draw_many(request: Request) -> Response:
 async def estimate_coordinates(request: Request, name: NameInPath) -> Response:
     """With the standard error of each."""
     index, queries, several = await read_json(request, http_bodies.estimate_from_json)
-    found, version = await served(request).sketches.estimate(
-        tenant_of(request), name, index, queries
-    )
+    with sent_queries(several):
+        found, version = await served(request).sketches.estimate(
+            tenant_of(request), name, index, queries
+        )
     numbers = sum(3 * int(one.index.size) for one in found)
     content = await parsed(
         request,
@@ -159,5 +163,7 @@ async def estimate_coordinates(request: Request, name: NameInPath) -> Response:
 async def estimate_norm(request: Request, name: NameInPath) -> Response:
     """Of the spec's power, or another the sketch can serve."""
     power, queries, several = await read_json(request, http_bodies.norm_from_json)
-    found, version = await served(request).sketches.norm(tenant_of(request), name, power, queries)
+    sketches = served(request).sketches
+    with sent_queries(several):
+        found, version = await sketches.norm(tenant_of(request), name, power, queries)
     return json_response(http_answers.norms(found, version, several))
