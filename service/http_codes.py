@@ -37,6 +37,13 @@ CODES: Final[dict[str, Code]] = {
         400, "The client went away", "It closed the connection before its request was read."
     ),
     "quota_exceeded": Code(403, "A quota is used up", "Delete sketches, or ask for more."),
+    "cross_origin": Code(
+        403,
+        "A web page of another site sent this",
+        "Browsers may change things only from pages of the service itself, and, while it has no "
+        "access keys, may reach it only as localhost, 127.0.0.1 or [::1]. Other clients: leave "
+        "out `Origin` and `Sec-Fetch-Site`.",
+    ),
     "route_not_found": Code(404, "No such resource", "No route has this path; see /docs."),
     "sketch_not_found": Code(
         404,

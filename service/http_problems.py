@@ -179,4 +179,6 @@ def allowed_methods(request: Request) -> list[str]:
         matched, _ = route.matches(request.scope)
         if matched is not Match.NONE:
             methods |= set(getattr(route, "methods", None) or ())
+    if "GET" in methods:  # the middleware makes one of the other
+        methods.add("HEAD")
     return sorted(methods)

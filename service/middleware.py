@@ -1,5 +1,8 @@
 """Pure ASGI around every request: its id, its duration, its place in the count, its last resort.
 
+Requests that a web page of another site has sent end here (http_origins), and HEAD
+becomes GET without a body.
+
 Pure ASGI, because a middleware made of request and response objects would hold
 each body twice and break cancellation.
 """
@@ -16,7 +19,7 @@ from typing import Final
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service import http_problems, metrics, wire
+from service import http_origins, http_problems, metrics, wire
 from service.health import Health
 
 _LOG: Final = logging.getLogger("sketchd.http")
@@ -26,12 +29,18 @@ _SANE_ID: Final = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 
 
 class RequestBoundary:
-    """Gives each request an id, counts it while it is under way, and answers what nobody caught."""
+    """Gives each request an id, counts it while it is under way, and answers what nobody caught.
 
-    def __init__(self, app: ASGIApp, health: Health, access_log: bool) -> None:
+    keyless: no access keys exist, so that browsers must name this machine.
+    """
+
+    def __init__(
+        self, app: ASGIApp, health: Health, access_log: bool, keyless: bool = True
+    ) -> None:
         self._app = app
         self._health = health
         self._access_log = access_log
+        self._keyless = keyless
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -47,11 +56,13 @@ class RequestBoundary:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 MutableHeaders(scope=message)["X-Request-ID"] = request_id
+            if scope["method"] == "HEAD" and message["type"] == "http.response.body":
+                message = {**message, "body": b""}
             await send(message)
 
         with self._health.request():
             try:
-                await self._app(scope, receive, send_with_id)
+                await self._serve(scope, receive, send_with_id)
             except Exception:
                 _LOG.exception("request %s failed", request_id)
                 if status:  # half an answer is out: only closing the connection tells the truth
@@ -60,6 +71,15 @@ class RequestBoundary:
             finally:
                 if self._access_log:
                     _log_access(scope, request_id, status, time.perf_counter() - started)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        reason = http_origins.refusal(scope["method"], Headers(scope=scope), self._keyless)
+        if reason is not None:
+            await http_problems.response(403, "cross_origin", reason)(scope, receive, send)
+            return
+        # A copy: the server and the log still know the request as HEAD.
+        asked = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
+        await self._app(asked, receive, send)
 
 
 def _request_id(scope: Scope) -> str:

@@ -254,8 +254,8 @@ def test_unknown_routes_are_404_and_wrong_methods_405(service: Service) -> None:
     for method, path, allowed in [
         ("POST", "/v1/sketches/v", "DELETE, GET, PATCH, PUT"),
         ("GET", "/v1/sketches/v/updates", "POST"),
-        ("DELETE", "/v1/sketches/v/snapshot", "GET, POST"),
-        ("PUT", "/healthz", "GET"),
+        ("DELETE", "/v1/sketches/v/snapshot", "GET, HEAD, POST"),
+        ("PUT", "/healthz", "GET, HEAD"),
     ]:
         answer = service.client.request(method, path)
         assert_problem(answer, 405, "method_not_allowed")
