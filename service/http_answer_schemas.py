@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, Field
+
+_EXACT: Final = "Whether the state that answered is proven to hold the true integers."
 
 
 class MemoryBytes(BaseModel):
@@ -133,6 +135,7 @@ class Drawn(BaseModel):
     draw: int
     draws: int | None = Field(description="Lists held; null when any draw is served (exact).")
     version: str
+    exact: bool = Field(description=_EXACT)
 
 
 class DrawnResults(BaseModel):
@@ -163,6 +166,7 @@ class Estimates(BaseModel):
     value: list[float | None]
     standard_error: list[float | None]
     version: str
+    exact: bool = Field(description=_EXACT)
 
 
 class EstimateResults(BaseModel):
@@ -178,6 +182,7 @@ class NormAnswer(BaseModel):
     norm: float | None
     standard_error: float | None
     version: str
+    exact: bool = Field(description=_EXACT)
 
 
 class NormResults(BaseModel):

@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from service import wire, wire_tensors
+from service.sketch_answers import EstimateAnswer, NormAnswer
 from service.sketches import Acknowledgement, Info, SampleAnswer
-from sketch_core.results import Estimates, Norm, Sample
+from sketch_core.results import Sample
 
 #: The statuses in the order of their codes in safetensors answers.
 STATUS_NAMES: Final = ("ok", "partial", "failed", "empty")
@@ -51,7 +52,7 @@ def acknowledgement(answer: Acknowledgement) -> dict[str, Any]:
     return {"accepted": answer.accepted, "version": answer.version}
 
 
-def _sample(drawn: Sample, draws: int | None, version: str) -> dict[str, Any]:
+def _sample(drawn: Sample, whole: SampleAnswer) -> dict[str, Any]:
     answer: dict[str, Any] = {
         "status": drawn.status,
         "index": wire.index_json(drawn.index),
@@ -64,15 +65,16 @@ def _sample(drawn: Sample, draws: int | None, version: str) -> dict[str, Any]:
         "norm": drawn.norm,
         "threshold": drawn.threshold,
         "draw": drawn.draw,
-        "draws": draws,
-        "version": version,
+        "draws": whole.draws,
+        "version": whole.version,
+        "exact": whole.exact,
     }
     return answer
 
 
 def sample(answer: SampleAnswer, several: bool) -> dict[str, Any]:
     """One answer, or {"results": [one a query]}."""
-    results = [_sample(drawn, answer.draws, answer.version) for drawn in answer.samples]
+    results = [_sample(drawn, answer) for drawn in answer.samples]
     return {"results": results} if several else results[0]
 
 
@@ -88,7 +90,11 @@ def sample_size(answer: SampleAnswer) -> int:
 
 def sample_tensors(answer: SampleAnswer, several: bool) -> bytes:
     """Columns, or padded rows with their lengths; scalars of the whole in the metadata."""
-    metadata = {"version": answer.version, "draw": str(answer.samples[0].draw)}
+    metadata = {
+        "version": answer.version,
+        "exact": "true" if answer.exact else "false",
+        "draw": str(answer.samples[0].draw),
+    }
     if answer.draws is not None:
         metadata["draws"] = str(answer.draws)
     if several:
@@ -136,7 +142,7 @@ def _padded(samples: list[Sample]) -> dict[str, npt.NDArray[Any]]:
     return tensors
 
 
-def estimates(answers: list[Estimates], version: str, several: bool) -> dict[str, Any]:
+def estimates(answers: list[EstimateAnswer], version: str, several: bool) -> dict[str, Any]:
     """Point estimates: one answer, or {"results": [one a query]}."""
     results = [
         {
@@ -144,18 +150,19 @@ def estimates(answers: list[Estimates], version: str, several: bool) -> dict[str
             "value": one.value.tolist(),
             "standard_error": one.standard_error.tolist(),
             "version": version,
+            "exact": one.exact,
         }
         for one in answers
     ]
     return {"results": results} if several else results[0]
 
 
-def estimates_json(answers: list[Estimates], version: str, several: bool) -> bytes:
+def estimates_json(answers: list[EstimateAnswer], version: str, several: bool) -> bytes:
     """The same as JSON bytes."""
     return wire.dump_json(estimates(answers, version, several))
 
 
-def norms(answers: list[Norm], version: str, several: bool) -> dict[str, Any]:
+def norms(answers: list[NormAnswer], version: str, several: bool) -> dict[str, Any]:
     """Norms: one answer, or {"results": [one a query]}."""
     results = [
         {
@@ -163,6 +170,7 @@ def norms(answers: list[Norm], version: str, several: bool) -> dict[str, Any]:
             "norm": one.norm,
             "standard_error": one.standard_error,
             "version": version,
+            "exact": one.exact,
         }
         for one in answers
     ]

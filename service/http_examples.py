@@ -153,14 +153,22 @@ DRAWN: Final = {
     "draw": 0,
     "draws": 1,
     "version": VERSION,
+    "exact": True,
 }
 ESTIMATED: Final = {
     "index": [5, 9],
     "value": [1.5, -2.0],
     "standard_error": [0.1, 0.1],
     "version": VERSION,
+    "exact": True,
 }
-NORM: Final = {"power": 2.0, "norm": 2.5, "standard_error": 0.2, "version": VERSION}
+NORM: Final = {
+    "power": 2.0,
+    "norm": 2.5,
+    "standard_error": 0.2,
+    "version": VERSION,
+    "exact": True,
+}
 _MISSING: Final = {
     "type": "/docs/errors#sketch_not_found",
     "title": "No such sketch",

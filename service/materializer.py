@@ -17,6 +17,7 @@ threads.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
@@ -25,7 +26,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from service import log_entries
-from service.errors import NotFound, Unavailable
+from service.errors import NotFound, StoreUnavailable, Unavailable
 from service.metrics import Metrics
 from service.pool import BoundedPool
 from service.ports import EMPTY_DIGEST, Checkpoint, SketchKey, Store, StoredEntry, Tail, chain
@@ -33,6 +34,8 @@ from sketch_core.sketch import Sketch, new_sketch
 from sketch_core.spec import Spec
 
 T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
 
 #: Bytes a cached version takes besides its cells.
 _OVERHEAD = 4096
@@ -51,7 +54,8 @@ class Identity:
 class Version:
     """A folded state. readers: who may be reading the sketch; 0 lets a catch-up change it.
 
-    checkpoint: the position of the store's checkpoint when last heard of.
+    checkpoint: the position of the store's checkpoint when last heard of. told: the
+    store's record knows that exactness is lost.
     """
 
     sketch: Sketch
@@ -59,6 +63,7 @@ class Version:
     digest: str = EMPTY_DIGEST
     checkpoint: int = 0
     readers: int = 0
+    told: bool = False
 
     @property
     def bytes(self) -> int:
@@ -222,6 +227,7 @@ class Materializer:
             progress = _Progress(Version(empty), owned=True)
         try:
             await self._advance(identity, progress)
+            await self._tell(identity, progress.version)
         except NotFound:
             self.forget(identity)
             raise
@@ -264,7 +270,11 @@ class Materializer:
             sketch = await self._pool.run(log_entries.load_state, checkpoint.state, identity.spec)
         else:
             sketch = await self._pool.run(new_sketch, identity.spec)
-        return Version(sketch, checkpoint.position, checkpoint.digest, checkpoint.position)
+        # Who wrote an inexact checkpoint told the record so with it.
+        told = not sketch.exact
+        return Version(
+            sketch, checkpoint.position, checkpoint.digest, checkpoint.position, told=told
+        )
 
     async def _own(self, identity: Identity, version: Version) -> Version:
         """A version that only this catch-up can reach: the cached one itself if nobody reads it."""
@@ -272,7 +282,9 @@ class Materializer:
             self._take(identity)
             return version
         sketch = await self._pool.run(version.sketch.copy)
-        return Version(sketch, version.position, version.digest, version.checkpoint)
+        return Version(
+            sketch, version.position, version.digest, version.checkpoint, told=version.told
+        )
 
     async def _fold(self, version: Version, entries: list[StoredEntry]) -> None:
         started = time.perf_counter()
@@ -283,6 +295,21 @@ class Materializer:
         finally:
             self._metrics.folded(time.perf_counter() - started)
         version.position = entries[-1].position
+
+    async def _tell(self, identity: Identity, version: Version) -> None:
+        """Let the record learn that exactness is lost, before anybody is answered so.
+
+        A store that cannot write now does not keep this from being read: the
+        next catch-up tells it again.
+        """
+        if version.sketch.exact or version.told:
+            return
+        try:
+            await self._store.mark_inexact(identity.key, identity.incarnation)
+        except StoreUnavailable as failure:
+            _log.warning("the loss of exactness is not recorded yet: %s", failure.detail)
+        else:
+            version.told = True
 
     # Cache
 

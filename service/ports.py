@@ -52,8 +52,8 @@ class Record:
     memory of the folded state, known at creation. position, digest: of the
     log's last entry. updates, underflowed: sums over all entries ever appended.
     log_bytes, backlog: payload and attachment bytes, and coordinates, of the
-    entries not yet folded into the checkpoint. exact: False once any writer of
-    a checkpoint reported that exactness could no longer be proven.
+    entries not yet folded into the checkpoint. exact: False once anybody who
+    folded the log reported that exactness could no longer be proven.
     """
 
     key: SketchKey
@@ -300,6 +300,14 @@ class Store(Protocol):
         is larger, and the digest at its position agrees with the log; returns
         False, changing nothing, otherwise or if the sketch is gone. log_bytes and
         backlog shrink by the trimmed entries.
+        """
+        ...
+
+    async def mark_inexact(self, key: SketchKey, incarnation: str) -> None:
+        """The record's `exact` is False from now on.
+
+        Marking twice is marking once; nothing happens if the sketch is gone or
+        has another incarnation. Changes neither position, digest nor expiry.
         """
         ...
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from sketch_core.results import Sample
+from service.materializer import Identity
+from service.ports import Record
+from sketch_core.results import Estimates, Norm, Sample
 from sketch_core.spec import Spec
+
+T = TypeVar("T")
 
 F64 = npt.NDArray[np.float64]
 
@@ -51,8 +56,60 @@ class SampleRequest:
 
 @dataclass(frozen=True, slots=True)
 class SampleAnswer:
-    """samples: one a query, or one. draws: R of the spec, None where any draw number is served."""
+    """samples: one a query, or one. draws: R of the spec, None where any draw number is served.
+
+    exact: whether the state that answered is proven exact.
+    """
 
     samples: list[Sample]
     draws: int | None
     version: str
+    exact: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Asked(Generic[T]):
+    """What a sketch answered, which one, and whether the state that did is proven exact."""
+
+    answer: T
+    exact: bool
+    identity: Identity
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class EstimateAnswer(Estimates):
+    """exact: whether the state that answered is proven exact."""
+
+    exact: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NormAnswer(Norm):
+    """exact: whether the state that answered is proven exact."""
+
+    exact: bool
+
+
+def version_of(identity: Identity, position: int) -> str:
+    """The name of a state: equal for equal logs of one incarnation."""
+    return f"{identity.incarnation[:8]}-{position}"
+
+
+def info_of(identity: Identity, record: Record) -> Info:
+    """What the record says. Not what this process has folded, or replicas would differ."""
+    sealed = record.sealed | ({"x"} if identity.spec.collapsed else set())
+    return Info(
+        name=record.key.name,
+        spec=identity.spec,
+        ttl_seconds=record.ttl_seconds,
+        state_bytes=record.state_bytes,
+        log_bytes=record.log_bytes,
+        updates=record.updates,
+        underflowed=record.underflowed,
+        version=version_of(identity, record.position),
+        exact=record.exact,
+        sealed=tuple(sorted(sealed)),
+        created_at=record.created_at,
+        expires_at=record.expires_at,
+    )

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from service.errors import InvalidRequest
-from service.ports import Record
+from service.ports import Record, SketchKey
 from service.settings import Settings
 from sketch_core import scaling, sizing
 from sketch_core.errors import InvalidSpec
@@ -46,6 +47,20 @@ def read_request(
         fields["ttl_seconds"] = ttl_seconds
     canonical = json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()
     return Plan(spec, ttl_seconds, canonical, "seed" in fields)
+
+
+def record_of(plan: Plan, key: SketchKey, now: float) -> Record:
+    """A new sketch as the store keeps it."""
+    return Record(
+        key=key,
+        incarnation=secrets.token_hex(16),
+        spec=plan.spec.to_bytes(),
+        request=plan.canonical,
+        created_at=now,
+        ttl_seconds=plan.ttl_seconds,
+        expires_at=None if plan.ttl_seconds is None else now + plan.ttl_seconds,
+        state_bytes=plan.spec.memory_bytes,
+    )
 
 
 def read_ttl(value: object, settings: Settings) -> float | None:

@@ -18,11 +18,21 @@ from service.metrics import Metrics
 from service.pool import BoundedPool
 from service.ports import Appended, Clock, Entry, Idempotency, Record, SketchKey, Store
 from service.settings import Settings
-from service.sketch_answers import Acknowledgement, Info, SampleAnswer, SampleRequest
+from service.sketch_answers import (
+    Acknowledgement,
+    Asked,
+    EstimateAnswer,
+    Info,
+    NormAnswer,
+    SampleAnswer,
+    SampleRequest,
+    info_of,
+    version_of,
+)
 from service.sketch_identities import Identities, no_such_sketch
 from sketch_core.batch import Columns
 from sketch_core.codec import from_snapshot, to_snapshot
-from sketch_core.results import Estimates, Norm, Sample
+from sketch_core.results import Sample
 from sketch_core.sketch import Sketch
 from sketch_core.spec import Spec
 
@@ -94,17 +104,7 @@ class Sketches:
         """Create, or find the same. request: the spec as sent. Returns (info, is it new)."""
         key = SketchKey(tenant, requests.check_name(name))
         plan = sketch_plans.read_request(request, self._settings)
-        now = self._clock.now()
-        wanted = Record(
-            key=key,
-            incarnation=secrets.token_hex(16),
-            spec=plan.spec.to_bytes(),
-            request=plan.canonical,
-            created_at=now,
-            ttl_seconds=plan.ttl_seconds,
-            expires_at=None if plan.ttl_seconds is None else now + plan.ttl_seconds,
-            state_bytes=plan.spec.memory_bytes,
-        )
+        wanted = sketch_plans.record_of(plan, key, self._clock.now())
         stored, new = await self._store.create(wanted)
         if not new and not sketch_plans.is_same(plan, stored):
             raise Conflict("a sketch of this name has another spec", code="spec_differs")
@@ -171,7 +171,7 @@ class Sketches:
                 observed.coordinates = prepared.coordinates
                 if appended.replayed:
                     observed.outcome = "replayed"
-                return Acknowledgement(appended.updates, _version(identity, appended.position))
+                return Acknowledgement(appended.updates, version_of(identity, appended.position))
 
             return await self._identities.act(_key(tenant, name), attempt)
 
@@ -241,53 +241,61 @@ class Sketches:
                 queries=request.queries,
             )
 
-        samples, identity, position = await self._ask(tenant, name, draw)
-        draws = identity.spec.repetitions if identity.spec.method == "sketch" else None
-        return SampleAnswer(samples, draws, _version(identity, position))
+        asked = await self._ask(tenant, name, draw)
+        spec = asked.identity.spec
+        draws = spec.repetitions if spec.method == "sketch" else None
+        return SampleAnswer(asked.answer, draws, asked.version, asked.exact)
 
     async def estimate(
         self, tenant: str, name: str, index: U64, queries: F64 | None = None
-    ) -> tuple[list[Estimates], str]:
-        """(one Estimates a query or one, version)."""
+    ) -> tuple[list[EstimateAnswer], str]:
+        """(one answer a query or one, version)."""
         answers = requests.check_queries(queries, self._settings)
         requests.check_indices(index.size, answers, self._settings)
-        found, identity, position = await self._ask(
+        asked = await self._ask(
             tenant, name, lambda sketch: sketch.estimate(index, queries=queries)
         )
-        return found, _version(identity, position)
+        found = [
+            EstimateAnswer(one.index, one.value, one.standard_error, asked.exact)
+            for one in asked.answer
+        ]
+        return found, asked.version
 
     async def norm(
         self, tenant: str, name: str, power: float | None = None, queries: F64 | None = None
-    ) -> tuple[list[Norm], str]:
-        """(one Norm a query or one, version)."""
+    ) -> tuple[list[NormAnswer], str]:
+        """(one answer a query or one, version)."""
         requests.check_queries(queries, self._settings)
-        found, identity, position = await self._ask(
-            tenant, name, lambda sketch: sketch.norm(power, queries=queries)
-        )
-        return found, _version(identity, position)
+        asked = await self._ask(tenant, name, lambda sketch: sketch.norm(power, queries=queries))
+        found = [
+            NormAnswer(one.power, one.norm, one.standard_error, asked.exact) for one in asked.answer
+        ]
+        return found, asked.version
 
     async def snapshot(self, tenant: str, name: str) -> tuple[bytes, str]:
         """(canonical bytes, version)."""
 
         async def attempt(identity: Identity) -> tuple[bytes, str]:
             data, position = await self._materializer.query(identity, to_snapshot)
-            return data, _version(identity, position)
+            return data, version_of(identity, position)
 
         return await self._identities.act(_key(tenant, name), attempt)
 
     # Steps
 
-    async def _ask(
-        self, tenant: str, name: str, question: Callable[[Sketch], T]
-    ) -> tuple[T, Identity, int]:
-        """The answer of a sketch at its head, which sketch that was, and at which position."""
+    async def _ask(self, tenant: str, name: str, question: Callable[[Sketch], T]) -> Asked[T]:
+        """The answer of a sketch at its head."""
+
+        def ask(sketch: Sketch) -> tuple[T, bool]:
+            return question(sketch), sketch.exact  # together: of the very same state
+
         with self._metrics.sample() as observed:
 
-            async def attempt(identity: Identity) -> tuple[T, Identity, int]:
+            async def attempt(identity: Identity) -> Asked[T]:
                 observed.kind = identity.spec.kind
                 with requests.translated():
-                    answer, position = await self._materializer.query(identity, question)
-                return answer, identity, position
+                    (answer, exact), position = await self._materializer.query(identity, ask)
+                return Asked(answer, exact, identity, version_of(identity, position))
 
             return await self._identities.act(_key(tenant, name), attempt)
 
@@ -325,7 +333,7 @@ class Sketches:
         first = await self._store.recall(identity.key, identity.incarnation, once)
         if first is None:
             return None
-        return Acknowledgement(first.updates, _version(identity, first.position))
+        return Acknowledgement(first.updates, version_of(identity, first.position))
 
     async def _append_state(
         self, identity: Identity, data: bytes, operands: frozenset[str], once: Idempotency | None
@@ -337,7 +345,7 @@ class Sketches:
             attachment=data,
         )
         appended = await self._append(identity, entry, once)
-        return Acknowledgement(appended.updates, _version(identity, appended.position))
+        return Acknowledgement(appended.updates, version_of(identity, appended.position))
 
     async def _source_state(self, tenant: str, source: str, target: Identity) -> bytes:
         async def attempt(found: Identity) -> bytes:
@@ -355,23 +363,7 @@ class Sketches:
             raise NotFound("no such source sketch", pointer="/source") from error
 
     def _info(self, record: Record) -> Info:
-        identity = self._identities.of(record)
-        folded = self._materializer.peek(identity)
-        sealed = record.sealed | ({"x"} if identity.spec.collapsed else set())
-        return Info(
-            name=record.key.name,
-            spec=identity.spec,
-            ttl_seconds=record.ttl_seconds,
-            state_bytes=record.state_bytes,
-            log_bytes=record.log_bytes,
-            updates=record.updates,
-            underflowed=record.underflowed,
-            version=_version(identity, record.position),
-            exact=record.exact and (folded is None or folded.sketch.exact),
-            sealed=tuple(sorted(sealed)),
-            created_at=record.created_at,
-            expires_at=record.expires_at,
-        )
+        return info_of(self._identities.of(record), record)
 
     # Last, so that `list` is still the builtin type in the signatures above.
 
@@ -394,7 +386,3 @@ class Sketches:
 
 def _key(tenant: str, name: str) -> SketchKey:
     return SketchKey(tenant, requests.find_name(name))
-
-
-def _version(identity: Identity, position: int) -> str:
-    return f"{identity.incarnation[:8]}-{position}"

@@ -155,6 +155,12 @@ class Transaction:
         self._discard(sketch, checkpoint.position)
         return True
 
+    def mark_inexact(self, key: SketchKey, incarnation: str) -> None:
+        """As Store.mark_inexact."""
+        self.appends.flush()
+        sketch = find_id(self._connection, key, incarnation, self._now)
+        self._connection.execute("UPDATE sketches SET exact = 0 WHERE id = ?", (sketch,))
+
     def acquire_lease(self, key: SketchKey, incarnation: str, holder: str, seconds: float) -> bool:
         """As Store.acquire_lease."""
         self.appends.flush()

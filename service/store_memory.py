@@ -274,6 +274,12 @@ class MemoryStore:
         )
         return True
 
+    async def mark_inexact(self, key: SketchKey, incarnation: str) -> None:
+        """As Store.mark_inexact."""
+        sketch = self._find(key)
+        if sketch is not None and sketch.record.incarnation == incarnation:
+            sketch.record = replace(sketch.record, exact=False)
+
     async def acquire_lease(
         self, key: SketchKey, incarnation: str, holder: str, seconds: float
     ) -> bool:

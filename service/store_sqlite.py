@@ -212,6 +212,10 @@ class SqliteStore:
             size=len(checkpoint.state),
         )
 
+    async def mark_inexact(self, key: SketchKey, incarnation: str) -> None:
+        """As Store.mark_inexact."""
+        await self._open_writer().submit(lambda t: t.mark_inexact(key, incarnation))
+
     async def acquire_lease(
         self, key: SketchKey, incarnation: str, holder: str, seconds: float
     ) -> bool:

@@ -137,6 +137,10 @@ class TimedStore:
         with self._timed("compact"):
             return await self._inner.compact(key, incarnation, replaces, checkpoint, exact=exact)
 
+    async def mark_inexact(self, key: SketchKey, incarnation: str) -> None:
+        with self._timed("mark_inexact"):
+            await self._inner.mark_inexact(key, incarnation)
+
     async def acquire_lease(
         self, key: SketchKey, incarnation: str, holder: str, seconds: float
     ) -> bool:

@@ -233,6 +233,11 @@ class Agreement(RuleBasedStateMachine):
         else:
             self.burst.append(lambda store: store.acquire_lease(key, incarnation, holder, seconds))
 
+    @rule(key=_keys, age=st.sampled_from([0, 0, 1]))
+    def mark_inexact(self, key: SketchKey, age: int) -> None:
+        incarnation = self.incarnation(key, age)
+        self.burst.append(lambda store: store.mark_inexact(key, incarnation))
+
     @rule(limit=st.integers(1, 5))
     def sweep(self, limit: int) -> None:
         # Which of the expired ones go first is each store's own affair; their number is not.

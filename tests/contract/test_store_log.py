@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -282,6 +283,27 @@ class TestCompact:
             assert found is not None
             exact.append(found.exact)
         assert exact == [True, False, False]
+
+    async def test_marking_inexact_is_for_good_and_changes_nothing_else(self, store: Store) -> None:
+        await store.create(record())
+        digests = await append_many(store, 1)
+        before = await store.get(KEY)
+        assert before is not None
+        await store.mark_inexact(KEY, SECOND)
+        assert await store.get(KEY) == before
+        for _ in range(2):
+            await store.mark_inexact(KEY, FIRST)
+            assert await store.get(KEY) == replace(before, exact=False)
+        assert await compact(store, 0, 1, digests[1], exact=True)
+        after = await store.get(KEY)
+        assert after is not None
+        assert not after.exact
+        await store.delete(KEY)
+        await store.mark_inexact(KEY, FIRST)
+        await store.create(record())
+        again = await store.get(KEY)
+        assert again is not None
+        assert again.exact
 
     async def test_a_loser_does_not_spoil_exactness(self, store: Store) -> None:
         await store.create(record())

@@ -132,7 +132,7 @@ def test_updates_are_seen_by_the_next_sample(service: Service, name: str) -> Non
     assert drawn["version"] == done.json()["version"]
     assert set(drawn) == {
         "status", "index", "value", "probability", "inclusion_probability", "norm", "threshold",
-        "draw", "draws", "version",
+        "draw", "draws", "version", "exact",
     }  # fmt: skip
     replaced = service.post(f"{path}/samples", {"count": 3, "replacement": True}).json()
     assert len(replaced["index"]) == 3
@@ -153,7 +153,7 @@ def test_estimates_and_norm(service: Service, name: str) -> None:
     norm = service.post(f"{path}/norm", {}).json()
     assert norm["power"] == 2
     assert norm["norm"] == pytest.approx(5)
-    assert set(norm) == {"power", "norm", "standard_error", "version"}
+    assert set(norm) == {"power", "norm", "standard_error", "version", "exact"}
 
 
 def test_a_matrix_answers_queries(service: Service, name: str) -> None:

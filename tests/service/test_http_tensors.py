@@ -176,6 +176,7 @@ def test_samples_come_back_as_tensors(service: Service) -> None:
     assert float(said["norm"]) == plain["norm"]
     assert float(said["threshold"]) == plain["threshold"]
     assert (said["draw"], said["draws"], said["version"]) == ("0", "1", plain["version"])
+    assert (said["exact"], plain["exact"]) == ("true", True)
 
 
 def test_answers_to_queries_are_padded_rows(service: Service) -> None:

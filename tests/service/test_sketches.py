@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.errors import Conflict, InvalidRequest, NotFound, ServiceError
+from service.errors import Conflict, InvalidRequest, NotFound, ServiceError, StoreUnavailable
 from service.sketches import SampleRequest, Sketches
 from sketch_core.batch import Columns
 from sketch_core.codec import to_snapshot
@@ -331,3 +331,39 @@ async def test_only_service_errors_leave_the_use_cases() -> None:
         ):
             with pytest.raises(ServiceError):
                 await call
+
+
+async def test_every_answer_says_whether_its_state_is_exact_and_so_does_info_afterwards() -> None:
+    """2^21 at a quantum of 2^-40 takes 61 bits: eight of them wrap a cell."""
+    spec = EXACT | {"quantum_bits": 40, "magnitude": 1 << 21}
+    one = np.array([3], np.uint64)
+    async with rigged(2) as [rig, other]:
+        await rig.sketches.create("default", "a", spec)
+        for count in range(8):
+            await rig.sketches.update("default", "a", pairs([3], [2.0**21]))
+            if count == 0:
+                assert (await rig.sketches.sample("default", "a", SampleRequest())).exact
+        assert not (await rig.sketches.sample("default", "a", SampleRequest())).exact
+        assert not (await rig.sketches.estimate("default", "a", one))[0][0].exact
+        assert not (await rig.sketches.norm("default", "a"))[0][0].exact
+        # The other replica has folded nothing, as after a restart.
+        for replica_ in (rig, other):
+            assert not (await replica_.sketches.get("default", "a")).exact
+        await rig.sketches.sample("default", "a", SampleRequest())
+        assert rig.steps.calls["mark_inexact"] == 1
+
+
+async def test_a_store_that_cannot_note_lost_exactness_is_told_again() -> None:
+    async def unavailable() -> None:
+        raise StoreUnavailable("the disk is full")
+
+    async with rigged() as [rig]:
+        await rig.sketches.create("default", "a", EXACT | {"quantum_bits": 40, "magnitude": 1})
+        for _ in range(8):
+            await rig.sketches.update("default", "a", pairs([3], [2.0**21]))
+        rig.steps.before["mark_inexact"] = unavailable
+        assert not (await rig.sketches.sample("default", "a", SampleRequest())).exact
+        assert (await rig.sketches.get("default", "a")).exact
+        del rig.steps.before["mark_inexact"]
+        assert not (await rig.sketches.sample("default", "a", SampleRequest())).exact
+        assert not (await rig.sketches.get("default", "a")).exact
