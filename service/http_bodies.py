@@ -84,7 +84,7 @@ def sample_of(asked: schemas.Sample) -> SampleRequest:
 
 def sample_from_json(body: bytes) -> tuple[SampleRequest, bool]:
     """(the request, whether it asks several queries)."""
-    asked = schemas.validate(schemas.Sample, wire.parse_object(body))
+    asked = schemas.validate(schemas.Sample, wire.parse_fields(body))
     return sample_of(asked), asked.queries is not None
 
 
@@ -111,7 +111,7 @@ def estimate_from_json(body: bytes) -> tuple[U64, F64 | None, bool]:
 
 def norm_from_json(body: bytes) -> tuple[float | None, F64 | None, bool]:
     """(power, queries, whether several)."""
-    asked = schemas.validate(schemas.Norm, wire.parse_object(body))
+    asked = schemas.validate(schemas.Norm, wire.parse_fields(body))
     return asked.power, queries_of(asked), asked.queries is not None
 
 

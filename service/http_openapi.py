@@ -129,7 +129,11 @@ def answer(
 
 
 def body(
-    model: type[BaseModel], examples: Mapping[str, Any], *, tensors: str = ""
+    model: type[BaseModel],
+    examples: Mapping[str, Any],
+    *,
+    tensors: str = "",
+    required: bool = True,
 ) -> dict[str, Any]:
     """A request body. tensors: what the safetensors form holds, where there is one."""
     content: dict[str, Any] = {
@@ -137,7 +141,7 @@ def body(
     }
     if tensors:
         content[wire_tensors.MEDIA_TYPE] = {"schema": {**_BINARY, "description": tensors}}
-    return {"required": True, "content": content}
+    return {"required": required, "content": content}
 
 
 def described(

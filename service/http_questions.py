@@ -39,7 +39,9 @@ _TENSORS_IN: Final = (
     operation_id="drawSamples",
     summary="Draw coordinates",
     **described(
-        request=body(http_schemas.Sample, http_examples.SAMPLES, tensors=_TENSORS_IN),
+        request=body(
+            http_schemas.Sample, http_examples.SAMPLES, tensors=_TENSORS_IN, required=False
+        ),
         responses={
             200: answer(
                 either(answer_schemas.Drawn, answer_schemas.DrawnResults),
@@ -149,7 +151,7 @@ async def estimate_coordinates(request: Request, name: NameInPath) -> Response:
     operation_id="estimateNorm",
     summary="Estimate a norm of y",
     **described(
-        request=body(http_schemas.Norm, http_examples.NORMS),
+        request=body(http_schemas.Norm, http_examples.NORMS, required=False),
         responses={
             200: answer(
                 either(answer_schemas.NormAnswer, answer_schemas.NormResults),

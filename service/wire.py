@@ -60,6 +60,11 @@ def parse_object(body: bytes) -> dict[str, Any]:
     return as_object(parse_json(body), "")
 
 
+def parse_fields(body: bytes) -> dict[str, Any]:
+    """The JSON object a body holds where every field may be left out: an empty body is {}."""
+    return parse_object(body) if body else {}
+
+
 def as_object(value: object, pointer: str) -> dict[str, Any]:
     """`value` itself when it is a JSON object; InvalidRequest otherwise."""
     if not isinstance(value, dict):

@@ -3,7 +3,8 @@
 The safetensors library validates a body whole (header, offsets, nothing left
 over) before anything here looks at it; the metadata, which it does not hand
 out, is then read from the header it accepted. Tensors have the names JSON
-columns have. Integers may have any width, floats may be F16, BF16, F32 or F64.
+columns have. Integers may have any width, floats may be F16, BF16, F32 or F64; where
+numbers are wanted, integers will do.
 
 A refused value carries the pointer it would have in JSON, /delta/3.
 """
@@ -123,13 +124,16 @@ def integers(body: Body, name: str) -> npt.NDArray[np.integer] | None:
 
 
 def floats(body: Body, name: str, dimensions: int) -> npt.NDArray[np.floating] | None:
-    """A column (b,) or matrix (b, d) of finite numbers in its own width, or None when absent."""
+    """A column (b,) or matrix (b, d) of finite numbers, or None when absent.
+
+    Floats keep their width; integers become float64, as those of JSON do.
+    """
     tensor = body.tensors.get(name)
     if tensor is None:
         return None
-    if tensor.dtype.kind != "f":
-        raise InvalidRequest("must be floating-point numbers", pointer=f"/{name}")
     _dimensions(tensor, dimensions, name)
+    if tensor.dtype.kind != "f":
+        return tensor.astype(np.float64)
     finite = np.isfinite(tensor)
     if not finite.all():
         at = np.unravel_index(int(np.argmin(finite)), tensor.shape)

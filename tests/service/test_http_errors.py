@@ -76,6 +76,8 @@ MALFORMED = [
              "/v1/sketches/v/merge", "/v1/plan"],
 )  # fmt: skip
 def test_what_is_not_json_is_400(service: Service, path: str, body: bytes) -> None:
+    if body == b"" and path.endswith(("/v/samples", "/v/norm")):
+        return  # all of their fields may be left out
     assert_problem(service.client.post(path, content=body, headers=JSON), 400, "malformed_json")
 
 
@@ -252,7 +254,7 @@ def test_unknown_routes_are_404_and_wrong_methods_405(service: Service) -> None:
     assert_problem(service.client.get("/v2"), 404, "route_not_found")
     assert_problem(service.client.get("/v1/sketches/v/"), 404, "route_not_found")
     for method, path, allowed in [
-        ("POST", "/v1/sketches/v", "DELETE, GET, PATCH, PUT"),
+        ("POST", "/v1/sketches/v", "DELETE, GET, HEAD, PATCH, PUT"),
         ("GET", "/v1/sketches/v/updates", "POST"),
         ("DELETE", "/v1/sketches/v/snapshot", "GET, HEAD, POST"),
         ("PUT", "/healthz", "GET, HEAD"),

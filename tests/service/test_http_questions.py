@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 
@@ -68,3 +69,38 @@ def test_an_unknown_operand_of_a_snapshot_is_the_parameter(service: Service, ope
     )
     problem = assert_problem(answer, 422, "invalid")
     assert problem["errors"][0]["pointer"] == "/operand"
+
+
+@pytest.mark.parametrize("dtype", ["i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8"])
+def test_tensors_of_integers_are_numbers(service: Service, dtype: str) -> None:
+    def send(path: str, columns: dict[str, Any], **metadata: str) -> httpx.Response:
+        body = tensors(columns, **metadata)
+        answer = service.client.post(
+            f"/v1/sketches/{path}", content=body, headers={"content-type": TENSORS}
+        )
+        assert answer.status_code == 200, answer.text
+        return answer
+
+    for name in (f"v.{dtype}", f"w.{dtype}"):
+        service.make(name)
+    index = np.array([3, 5])
+    send(f"v.{dtype}/updates", {"index": index, "delta": np.array([2, 7], dtype)})
+    send(f"w.{dtype}/updates", {"index": index, "delta": np.array([2.0, 7.0])})
+    both = [service.client.get(f"/v1/sketches/{one}.{dtype}/snapshot").content for one in "vw"]
+    assert both[0] == both[1]
+    service.make(f"m.{dtype}", MATRIX)
+    rows = {"row": np.array([1]), "values": np.array([[1, 2, 3, 4]], dtype)}
+    send(f"m.{dtype}/updates", rows, operand="A")
+    one = send(f"m.{dtype}/samples", {"x": np.array([1, 0, 0, 2], dtype)}, count="1").json()
+    assert (one["index"], one["value"]) == ([1], [9.0])
+    several = send(f"m.{dtype}/samples", {"queries": np.array([[1, 0, 0, 2]], dtype)}, count="1")
+    assert several.json()["results"][0]["value"] == [9.0]
+
+
+def test_an_empty_body_is_that_of_no_fields(service: Service) -> None:
+    for headers in ({}, {"content-type": "application/json"}):
+        for path in ("samples", "norm"):
+            empty = service.client.post(f"/v1/sketches/v/{path}", headers=headers)
+            assert empty.status_code == 200, empty.text
+            assert empty.json() == service.post(f"/v1/sketches/v/{path}", {}).json()
+    assert_problem(service.client.post("/v1/sketches/v/estimates"), 400, "malformed_json")
