@@ -39,6 +39,7 @@ from service.pool import BoundedPool
 from service.ports import Clock, Store
 from service.settings import InvalidSetting, Settings
 from service.sketches import Sketches
+from service.sqlite_writer import SqliteLimits
 from service.store_memory import MemoryStore
 from service.store_sqlite import SqliteStore
 from service.store_timed import TimedStore
@@ -54,13 +55,20 @@ def version() -> str:
         return "dev"
 
 
-def open_store(url: str, clock: Clock) -> Store:
-    """The store a URL names; not started. Raises InvalidSetting for one nobody serves."""
+def open_store(settings: Settings, clock: Clock) -> Store:
+    """The store the settings name; not started. Raises InvalidSetting for one nobody serves."""
+    url = settings.store
     if url == "memory://":
         return MemoryStore(clock)
     if url.startswith(_SQLITE) and len(url) > len(_SQLITE):
         # Three slashes and a relative path; a fourth one begins an absolute path.
-        return SqliteStore(url[len(_SQLITE) :], clock)
+        limits = SqliteLimits(
+            queue_writes=settings.sqlite_queue_writes,
+            queue_bytes=settings.sqlite_queue_bytes,
+            busy_seconds=settings.sqlite_busy_seconds,
+            file_bytes=settings.sqlite_file_bytes or None,
+        )
+        return SqliteStore(url[len(_SQLITE) :], clock, limits)
     raise InvalidSetting(
         f"SKETCHD_STORE: {url!r} is not a store this version serves; it is sqlite:///relative.db, "
         "sqlite:////absolute.db or memory://"
@@ -101,7 +109,7 @@ def build(settings: Settings, *, clock: Clock | None = None, store: Store | None
     clock = clock if clock is not None else SystemClock()
     registry = CollectorRegistry()
     metrics = Metrics(registry)
-    inner = store if store is not None else open_store(settings.store, clock)
+    inner = store if store is not None else open_store(settings, clock)
     timed = TimedStore(inner, finished=metrics.store_finished, up=metrics.store_up)
     pool = BoundedPool(settings.pool_threads, settings.pool_queue, depth_changed=metrics.pool_depth)
     return Runtime(

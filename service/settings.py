@@ -73,6 +73,21 @@ class Settings:
         "sqlite:///sketchd.db",
         "Store URL: sqlite:///relative.db, sqlite:////absolute.db, memory://.",
     )
+    sqlite_queue_writes: int = _count(
+        8192, "Writes that may wait for the SQLite store; one more is answered 503."
+    )
+    sqlite_queue_bytes: int = _bytes(
+        128 * _MIB,
+        "Bytes of the writes that may wait for the SQLite store; one large write comes on top.",
+    )
+    sqlite_busy_seconds: float = _seconds(
+        5.0, "How long a write waits for another process that holds the SQLite file, before 503."
+    )
+    sqlite_file_bytes: int = _bytes(
+        0,
+        "Size at which the SQLite file takes no more and writes are answered 503; 0 for no limit.",
+        0,
+    )
     log_level: str = _knob("info", "Least severe log line written.", words=_LOG_LEVELS)
     drain_seconds: float = _seconds(
         10.0, "How long a stopping service waits for requests under way."

@@ -39,6 +39,9 @@ _TRIM_BYTES = 2 << 20
 #: Copy the WAL back into the file after about this much has been written to it.
 _CHECKPOINT_BYTES = 4 << 20
 
+#: A write above this share of the queue's bytes is large: it may never fit beside others.
+_LARGE_SHARE = 4
+
 #: Free pages worth giving back to the file system, and how many at a time.
 _FREE_PAGES = 4096
 _VACUUM_PAGES = 512
@@ -46,7 +49,8 @@ _VACUUM_PAGES = 512
 
 @dataclass(frozen=True, slots=True)
 class SqliteLimits:
-    """queue_*: writes that may wait, beyond which they are refused. group_*: of one transaction.
+    """queue_*: writes that may wait, beyond which they are refused; but one large write is
+    always let in, whatever its bytes, on top of the rest. group_*: of one transaction.
 
     busy_seconds: how long to wait for another process. wal_bytes: above this
     the writer waits for readers to let go of the WAL, and truncates it.
@@ -65,10 +69,15 @@ class SqliteLimits:
 
 @dataclass(slots=True, eq=False)
 class _Write:
-    """recalls: the sketch and idempotency key it will ask for, to be read ahead."""
+    """recalls: the sketch and idempotency key it will ask for, to be read ahead.
+
+    weight: what it takes of the queue's bytes. large: it has the place kept for large writes.
+    """
 
     work: Callable[[Transaction], Any]
     size: int
+    weight: int
+    large: bool
     recalls: tuple[SketchKey, str] | None
     future: asyncio.Future[Any]
 
@@ -87,6 +96,7 @@ class GroupWriter:
         # Counted in the event loop's thread only.
         self._waiting = 0
         self._waiting_bytes = 0
+        self._large_waits = False
         self._open = False
         # Used in the writer's thread only, once it runs.
         self._garbage = True  # what an earlier process may have left
@@ -133,22 +143,42 @@ class GroupWriter:
         """
         if not self._open:
             raise StoreUnavailable("the SQLite store is not open")
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._queue.put(self._admit(work, size, recalls, future))
+        return await future
+
+    def _admit(
+        self,
+        work: Callable[[Transaction], Any],
+        size: int,
+        recalls: tuple[SketchKey, str] | None,
+        future: asyncio.Future[Any],
+    ) -> _Write:
+        """Count a write that may wait. Raises StoreUnavailable if it may not.
+
+        One large write is let in whatever the bytes that wait, or a busy store
+        would refuse a large checkpoint for ever while the log it trims grows;
+        and it weighs no more than a share, or it would shut the others out.
+        """
         limits = self._limits
-        if self._waiting >= limits.queue_writes or (
-            self._waiting > 0 and self._waiting_bytes + size > limits.queue_bytes
-        ):
+        share = limits.queue_bytes // _LARGE_SHARE
+        fits = self._waiting_bytes + size <= limits.queue_bytes
+        large = not fits and size > share and not self._large_waits
+        weight = share if large else size
+        if self._waiting >= limits.queue_writes or not (fits or large):
             raise StoreUnavailable("too many writes wait for the SQLite store", retry_after=1.0)
         self._waiting += 1
-        self._waiting_bytes += size
-        future: asyncio.Future[T] = self._loop.create_future()
-        self._queue.put(_Write(work, size, recalls, future))
-        return await future
+        self._waiting_bytes += weight
+        self._large_waits = self._large_waits or large
+        return _Write(work, size, weight, large, recalls, future)
 
     def _resolve(self, outcomes: list[_Outcome]) -> None:
         """In the event loop: tell the callers."""
         self._waiting -= len(outcomes)
         for write, answer, error in outcomes:
-            self._waiting_bytes -= write.size
+            self._waiting_bytes -= write.weight
+            if write.large:
+                self._large_waits = False
             if write.future.done():
                 continue
             if error is None:

@@ -152,9 +152,49 @@ class TestQueue:
         await store.create(record())
         assert (await append(store, entry(b"x" * 5000))).position == 1
         answers = await asyncio.gather(
-            *(append(store, entry(b"x" * 300)) for _ in range(5)), return_exceptions=True
+            *(append(store, entry(b"x" * 240)) for _ in range(6)), return_exceptions=True
         )
-        assert [isinstance(one, StoreUnavailable) for one in answers] == [False] * 3 + [True] * 2
+        assert [isinstance(one, StoreUnavailable) for one in answers] == [False] * 4 + [True] * 2
+        await store.close()
+
+    async def test_one_large_write_is_let_in_whatever_waits(self, path: Path) -> None:
+        store = await started(path, SqliteLimits(queue_bytes=1000))
+        await store.create(record())
+        sizes = [240, 240, 240, 240, 5000, 5000, 240]
+        answers = await asyncio.gather(
+            *(append(store, entry(b"x" * size)) for size in sizes), return_exceptions=True
+        )
+        refused = [isinstance(one, StoreUnavailable) for one in answers]
+        # The place for large ones is taken once, and leaves the others less room meanwhile.
+        assert refused == [False] * 5 + [True] * 2
+        assert (await append(store, entry(b"x" * 5000))).position == 6
+        answers = await asyncio.gather(
+            *(append(store, entry(b"x" * size)) for size in [5000, 240, 240, 240, 240]),
+            return_exceptions=True,
+        )
+        assert [isinstance(one, StoreUnavailable) for one in answers] == [False] * 4 + [True]
+        await store.close()
+
+    async def test_a_large_checkpoint_is_written_beside_updates_without_pause(
+        self, path: Path
+    ) -> None:
+        store = await started(path, SqliteLimits(queue_bytes=4000))
+        await store.create(record())
+        digests = await append_many(store, 1)
+        done = False
+
+        async def keep_full() -> None:
+            while not done:
+                try:
+                    await append(store, entry(b"x" * 500))
+                except StoreUnavailable:
+                    await asyncio.sleep(0)
+
+        busy = [asyncio.create_task(keep_full()) for _ in range(20)]
+        await asyncio.sleep(0.01)
+        assert await compact(store, 0, 1, digests[1], state=b"s" * 100_000)
+        done = True
+        await asyncio.gather(*busy)
         await store.close()
 
     async def test_groups_are_bounded(self, path: Path) -> None:
