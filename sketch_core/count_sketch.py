@@ -190,9 +190,20 @@ class CountSketch:
         """The standard error of a point estimate, one number for all coordinates.
 
         From the 95 % quantile of |cell|, which a few dominant coordinates (whose
-        cells a median ignores) do not move, and never more than the root mean square.
+        cells a median ignores) do not move, and never more than the root mean square; where
+        that quantile is zero, from the chance that most rows of a coordinate meet others.
         """
         magnitudes = np.abs(cells)
         rank = min(int(0.95 * cells.size), cells.size - 1)
         quantile = float(np.partition(magnitudes, rank)[rank])
-        return median_deviation(self.depth) * min(quantile / 1.96, root_mean_square(cells))
+        spread = root_mean_square(cells)
+        if quantile > 0.0:
+            return median_deviation(self.depth) * min(quantile / 1.96, spread)
+        # Hardly a cell is in use: an estimate is off only where most of its rows meet
+        # others, with one sign, and then by the magnitude of a used cell.
+        used = np.count_nonzero(cells) / cells.size
+        met = 2.0 * sum(
+            math.comb(self.depth, k) * (used / 2) ** k * (1.0 - used / 2) ** (self.depth - k)
+            for k in range((self.depth + 1) // 2, self.depth + 1)
+        )
+        return spread * math.sqrt(met / used) if used > 0.0 else 0.0

@@ -17,6 +17,7 @@ Guarantee. Exact up to rounding of increments and of float64 sums over d columns
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
@@ -38,6 +39,8 @@ F64 = npt.NDArray[np.float64]
 _EPS: Final = float(np.finfo(np.float64).eps)
 #: Dense numbers turned into floats at a time.
 _CHUNK_NUMBERS: Final = 1 << 20
+#: Numbers of projected queries that exist at a time (a single query may have more).
+_PROJECTED_NUMBERS: Final = 1 << 21
 
 
 def empty_arrays(spec: Spec) -> Arrays:
@@ -76,11 +79,19 @@ class ExactSketch(OperandState):
 
     # ---- queries
 
-    def _vectors(self, rows: F64 | None) -> F64:
-        """y for each query, float64 (q, n); values within rounding error of zero are zero."""
-        dense = self._state.arrays[self._main]["dense"]
+    def _vectors(self, rows: F64 | None) -> Iterator[F64]:
+        """y for each query, float64 (n,); values within rounding error of zero are zero."""
         if rows is None:
-            return np.ldexp(dense[:, 0].astype(np.float64), -self.spec.value_bits)[None]
+            dense = self._state.arrays[self._main]["dense"]
+            yield np.ldexp(dense[:, 0].astype(np.float64), -self.spec.value_bits)
+            return
+        together = max(1, _PROJECTED_NUMBERS // self.spec.n)
+        for first in range(0, rows.shape[0], together):
+            yield from self._products(rows[first : first + together])
+
+    def _products(self, rows: F64) -> F64:
+        """A x for each row x: float64 (q, d) to float64 (q, n)."""
+        dense = self._state.arrays[self._main]["dense"]
         out = np.empty((rows.shape[0], self.spec.n))
         size = np.abs(rows)
         step = max(1, _CHUNK_NUMBERS // self.spec.d)
@@ -90,10 +101,11 @@ class ExactSketch(OperandState):
             # |a|·|x| is computed only where a coarse bound leaves the question open.
             coarse = float(np.abs(part).max(initial=0.0)) * size.sum(axis=1, keepdims=True)
             small = np.abs(products) <= 4.0 * _EPS * self.spec.d * coarse
-            for query, row in np.argwhere(small & (products != 0.0)):
-                bound = 4.0 * _EPS * self.spec.d * float(np.abs(part[row]) @ size[query])
-                if abs(products[query, row]) <= bound:
-                    products[query, row] = 0.0
+            doubtful = np.flatnonzero((small & (products != 0.0)).any(axis=0))
+            if doubtful.size:
+                bound = 4.0 * _EPS * self.spec.d * (size @ np.abs(part[doubtful]).T)
+                some = products[:, doubtful]
+                products[:, doubtful] = np.where(np.abs(some) <= bound, 0.0, some)
             out[:, start : start + step] = products
         return out
 

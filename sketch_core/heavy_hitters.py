@@ -36,12 +36,13 @@ import numpy.typing as npt
 
 from sketch_core.count_sketch import Cells, Table, median_of_rows, root_mean_square
 from sketch_core.hashing import I64, U64, BucketHash, SignHash
-from sketch_core.sizing import DETECTION, Sizes, median_deviation
+from sketch_core.sizing import DETECTION, Sizes
 
 F64 = npt.NDArray[np.float64]
 
 #: The mean of a trusted coordinate's rows lies within these multiples of their median …
 AGREEMENT: Final = (0.65, 1.5)
+AGREEMENT_OF_THREE: Final = 0.8
 #: … and is at least this much of the detection threshold.
 MEAN_SHARE: Final = 0.9
 #: Prefixes kept at each level, and candidates kept at the last: at least this many …
@@ -51,6 +52,8 @@ BEAM_PER_WANTED: Final = 12
 #: Peeling ends when no value moves by more than this many σ̂.
 SETTLED: Final = 0.02
 _MAX_PEELINGS: Final = 16
+#: Prefixes judged at a time.
+_BLOCK: Final = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,28 +126,48 @@ class Hierarchy:
         beam = max(MIN_BEAM, BEAM_PER_WANTED * wanted)
         prefixes = self._first_prefixes
         for level, table in enumerate(self.tables[:-1]):
-            rows = self._rows(cells, level, prefixes)
-            weight = _weight(np.abs(rows, out=rows))
+            weight = self._in_blocks(self._weights, cells, level, prefixes)
             kept = _largest(weight, beam)
             kept = kept[weight[kept] > 0.0]
             prefixes = self._children(prefixes[kept], table.shift, self.tables[level + 1].shift)
         last = self.tables[-1]
-        rows = self._rows(cells, len(self.tables) - 1, prefixes)
-        rows *= last.signs_of(prefixes)
-        estimate = median_of_rows(rows)
+        estimate = self._in_blocks(self._estimates, cells, len(self.tables) - 1, prefixes)
         kept = _largest(np.abs(estimate), beam)
         candidates = prefixes[kept[estimate[kept] != 0.0]]
         residual = cells[last.base : last.base + last.cells].copy()
         return _peel(last, residual, candidates, tie_break, floor)
 
-    def _rows(self, cells: Cells, level: int, prefixes: U64) -> F64:
+    def _in_blocks(
+        self,
+        judge: Callable[[F64, int, U64], F64],
+        cells: Cells,
+        level: int,
+        prefixes: U64,
+    ) -> F64:
+        """One number a prefix, float64 (b,); the rows of all prefixes never exist at once."""
         table = self.tables[level]
-        where: npt.NDArray[np.integer] = (
-            self._first_addresses if level == 0 else table.prefix_addresses(prefixes)
-        )
         part = cells[table.base : table.base + table.cells].astype(np.float64)
-        rows: F64 = part[where]
-        return rows
+        if prefixes.size <= _BLOCK:
+            return judge(part, level, prefixes)
+        out = np.empty(prefixes.size)
+        for start in range(0, prefixes.size, _BLOCK):
+            block = slice(start, start + _BLOCK)
+            out[block] = judge(part, level, prefixes[block])
+        return out
+
+    def _weights(self, part: F64, level: int, prefixes: U64) -> F64:
+        rows = part[self._addresses(level, prefixes)]
+        return _weight(np.abs(rows, out=rows))
+
+    def _estimates(self, part: F64, level: int, prefixes: U64) -> F64:
+        rows = part[self._addresses(level, prefixes)]
+        rows *= self.tables[level].signs_of(prefixes)
+        return median_of_rows(rows)
+
+    def _addresses(self, level: int, prefixes: U64) -> npt.NDArray[np.integer]:
+        if level == 0 and len(self.tables) > 1:
+            return self._first_addresses
+        return self.tables[level].prefix_addresses(prefixes)
 
     def _children(self, prefixes: U64, shift: int, next_shift: int) -> U64:
         bits = shift - next_shift
@@ -173,11 +196,14 @@ def _largest(values: Cells, count: int) -> npt.NDArray[np.intp]:
     return np.argpartition(values, values.size - count)[values.size - count :]
 
 
-def _trusted(estimate: Cells, mean: F64, threshold: float) -> npt.NDArray[np.bool_]:
+def _trusted(estimate: Cells, mean: F64, threshold: float, depth: int) -> npt.NDArray[np.bool_]:
     """Which medians stand out and are borne out by the mean of their rows."""
     size = np.abs(estimate).astype(np.float64)
     along = mean * np.sign(estimate)
-    least = np.maximum(AGREEMENT[0] * size, MEAN_SHARE * threshold)
+    # Where (t + 1) / 2 rows are another coordinate's and the others empty, the mean is that
+    # share of the median: 0.6 of five rows, but 0.67 of three.
+    agreement = AGREEMENT[0] if depth >= 5 else AGREEMENT_OF_THREE
+    least = np.maximum(agreement * size, MEAN_SHARE * threshold)
     trusted: npt.NDArray[np.bool_] = (
         (size > 0.0) & (size >= threshold) & (along >= least) & (along <= AGREEMENT[1] * size)
     )
@@ -198,7 +224,8 @@ def _peel(
         rows: Cells = residual[where] * sign + value
         mean = rows.mean(axis=0)
         estimate = median_of_rows(rows)
-        before, trusted = trusted, _trusted(estimate, mean, max(DETECTION * sigma, floor))
+        threshold = max(DETECTION * sigma, floor)
+        before, trusted = trusted, _trusted(estimate, mean, threshold, table.depth)
         # What was peeled in error, in the shadow of something larger, goes back.
         change: Cells = np.where(trusted, estimate, 0) - value
         same = bool((trusted == before).all())
@@ -211,7 +238,7 @@ def _peel(
         value += change
         np.subtract.at(residual, where.reshape(-1), (sign * change).reshape(-1))
         sigma = root_mean_square(residual)
-    chosen = np.flatnonzero(trusted)
+    chosen = np.flatnonzero(trusted & (value != 0))
     sizes = np.abs(value[chosen]).astype(np.float64)
     order = np.lexsort((tie_break(candidates[chosen]), -sizes))
     chosen = chosen[order]
@@ -222,8 +249,3 @@ def _peel(
         sigma=sigma,
         threshold=0.0 if nothing_left else max(DETECTION * sigma, floor),
     )
-
-
-def estimate_deviation(recovered: Recovered, depth: int) -> float:
-    """The standard deviation of a recovered value."""
-    return median_deviation(depth) * recovered.sigma

@@ -46,6 +46,11 @@ _CLEAR: Final = 1.5
 #: Cells turned into floats at a time for a product with x: so few that a BLAS starts no
 #: threads for it, which on a busy machine triples the time of a query.
 _CONVERTED_NUMBERS: Final = 1 << 14
+#: Cells of projected queries that exist at a time (a single query may have more).
+_PROJECTED_NUMBERS: Final = 1 << 21
+#: A list serves at most `samples` coordinates, or one for so many buckets of the last level:
+#: more than that no table of this width tells apart.
+_BUCKETS_A_SERVED: Final = 8
 #: Geometries (hash keys and first-level addresses, up to 160 KiB each) kept for reuse.
 _GEOMETRIES: Final = 256
 
@@ -164,18 +169,24 @@ class LinearSketch(OperandState):
         if rows is None:
             yield array[:, 0], 0.0
             return
+        floors = 4.0 * _EPS * self.spec.d * (np.abs(rows) @ self._column_maxima(name, draw))
+        together = max(1, _PROJECTED_NUMBERS // array.shape[0])
+        for first in range(0, rows.shape[0], together):
+            products = self._products(array, rows[first : first + together])
+            for cells, floor in zip(products, floors[first : first + together], strict=True):
+                if max(cells.max(), -cells.min()) <= floor:
+                    cells[:] = 0.0
+                yield cells, float(floor)
+
+    def _products(self, array: I64, rows: F64) -> F64:
+        """rows @ array.T, float64 (q, c): int64 (c, d) by float64 (q, d)."""
         products = np.empty((array.shape[0], rows.shape[0]))
         # Converted a piece at a time: a float copy of the whole would cost more than the product.
         step = max(1, _CONVERTED_NUMBERS // self.spec.d)
         for start in range(0, array.shape[0], step):
             piece = array[start : start + step].astype(np.float64)
             np.matmul(piece, rows.T, out=products[start : start + step])
-        floors = 4.0 * _EPS * self.spec.d * (np.abs(rows) @ self._column_maxima(name, draw))
-        for query in range(rows.shape[0]):
-            cells, floor = np.ascontiguousarray(products[:, query]), float(floors[query])
-            if max(cells.max(), -cells.min()) <= floor:
-                cells[:] = 0.0
-            yield cells, floor
+        return np.ascontiguousarray(products.T)
 
     def _table(self, name: str, draw: int) -> I64:
         array = self._state.arrays[self._main][name]
@@ -243,8 +254,11 @@ class LinearSketch(OperandState):
 
     def _recover(self, cells: Cells, floor: float, draw: int, count: int) -> Recovered:
         race = self._race(draw)
-        # As wide a search for a few as for `samples`: a shorter list is the longer one's start.
-        wanted = max(count, self.spec.samples) + 1
+        # As wide a search for a few as for `samples`: a shorter list is the longer one's
+        # start. No wider than what the tables can tell apart.
+        assert self.spec.sizes is not None
+        most = max(self.spec.samples, self.spec.sizes.width // _BUCKETS_A_SERVED)
+        wanted = min(max(count, self.spec.samples), most) + 1
         return self._hierarchy(draw).recover(cells, wanted, race.bits, floor)
 
     def recovered(self, draw: int, count: int) -> Recovered:

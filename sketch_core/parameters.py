@@ -31,7 +31,8 @@ PARAMETERS: Final[dict[str, Range]] = {
     "width": Range(1, 1 << 22),
     "upper_width": Range(1, 1 << 22),
     "estimate_width": Range(1, 1 << 22),
-    "depth": Range(1, 31),
+    # One row cannot tell a coordinate from another in its bucket.
+    "depth": Range(3, 31),
     # Smaller powers have norms beyond float64: ‖y‖_p of n ones is n^(1/p).
     "power": Range(0.125, 64.0, integer=False),
     "temperature": Range(2.0**-60, 2.0**60, integer=False),

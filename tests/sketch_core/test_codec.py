@@ -25,7 +25,7 @@ CHECKSUM = 16
 
 
 def _vector() -> Sketch:
-    spec = spec_of(n=40, method="sketch", width=2, upper_width=1, estimate_width=1, depth=1)
+    spec = spec_of(n=40, method="sketch", width=2, upper_width=1, estimate_width=1, depth=3)
     return sketch_of(spec, [vector_batch(spec, {0: 1.0, 39: -2.5})])
 
 

@@ -194,13 +194,13 @@ def test_null_is_absent(field: str) -> None:
 def test_auto_takes_the_smaller(shape: dict[str, int], kind: str) -> None:
     """Ties to the exact method; below and above the crossing each wins."""
     cells = _resolved({"kind": kind, "shape": {**shape, "n": 1 << 40}, "width": 10,
-                       "estimate_width": 4, "upper_width": 4, "depth": 1,
+                       "estimate_width": 4, "upper_width": 4, "depth": 3,
                        "method": "sketch"})  # fmt: skip
     assert cells.sizes is not None
-    # On one level there are 10 + 4 cells; n of them is a tie.
-    for n, method in ((13, "exact"), (14, "exact"), (15, "sketch")):
+    # On one level there are 3 rows of 10 + 4 cells; n of them is a tie.
+    for n, method in ((41, "exact"), (42, "exact"), (43, "sketch")):
         spec = _resolved({"kind": kind, "shape": {**shape, "n": n}, "width": 10,
-                          "estimate_width": 4, "depth": 1})  # fmt: skip
+                          "estimate_width": 4, "depth": 3})  # fmt: skip
         assert spec.method == method
         assert spec.memory_bytes <= spec.exact_memory_bytes
 
