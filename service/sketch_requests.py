@@ -205,8 +205,10 @@ def check_queries(queries: F64 | None, settings: Settings) -> int:
 def check_count(count: int, answers: int, settings: Settings) -> None:
     """Refuse a number of draws over the limit."""
     if count < 1 or count * answers > settings.max_sample_count:
+        each = "" if answers == 1 else f" for each of {answers} queries"
         raise InvalidRequest(
-            f"must be from 1 to {settings.max_sample_count // answers}", pointer="/count"
+            f"must be from 1 to {settings.max_sample_count // answers}{each}, not {count}",
+            pointer="/count",
         )
 
 

@@ -230,18 +230,22 @@ class Sketches:
     async def sample(self, tenant: str, name: str, request: SampleRequest) -> SampleAnswer:
         """Draw from the sketch at its head."""
         answers = requests.check_queries(request.queries, self._settings)
-        if request.count is not None:
-            requests.check_count(request.count, answers, self._settings)
+
+        def count(spec: Spec) -> int:
+            return spec.samples if request.count is None else request.count
+
+        def check(spec: Spec) -> None:
+            requests.check_count(count(spec), answers, self._settings)
 
         def draw(sketch: Sketch) -> list[Sample]:
             return sketch.sample(
-                sketch.spec.samples if request.count is None else request.count,
+                count(sketch.spec),
                 replacement=bool(request.replacement),
                 draw=request.draw,
                 queries=request.queries,
             )
 
-        asked = await self._ask(tenant, name, draw)
+        asked = await self._ask(tenant, name, draw, check)
         spec = asked.identity.spec
         draws = spec.repetitions if spec.method == "sketch" else None
         return SampleAnswer(asked.answer, draws, asked.version, asked.exact)
@@ -283,8 +287,14 @@ class Sketches:
 
     # Steps
 
-    async def _ask(self, tenant: str, name: str, question: Callable[[Sketch], T]) -> Asked[T]:
-        """The answer of a sketch at its head."""
+    async def _ask(
+        self,
+        tenant: str,
+        name: str,
+        question: Callable[[Sketch], T],
+        check: Callable[[Spec], None] = lambda _: None,
+    ) -> Asked[T]:
+        """The answer of a sketch at its head. check: refuses before anything is folded."""
 
         def ask(sketch: Sketch) -> tuple[T, bool]:
             return question(sketch), sketch.exact  # together: of the very same state
@@ -293,6 +303,7 @@ class Sketches:
 
             async def attempt(identity: Identity) -> Asked[T]:
                 observed.kind = identity.spec.kind
+                check(identity.spec)
                 with requests.translated():
                     (answer, exact), position = await self._materializer.query(identity, ask)
                 return Asked(answer, exact, identity, version_of(identity, position))

@@ -258,6 +258,19 @@ async def test_samples_count_their_draws() -> None:
                 await sample("default", name, SampleRequest(count=1, queries=refused))
 
 
+async def test_the_specs_own_count_keeps_to_the_limit() -> None:
+    async with rigged(max_sample_count=20) as [rig]:
+        await rig.sketches.create("default", "a", EXACT | {"samples": 21})
+        await rig.sketches.create("default", "m", MATRIX | {"samples": 11})
+        two = np.eye(3)[:2]
+        for name, queries in (("a", None), ("m", two)):
+            with pytest.raises(InvalidRequest) as caught:
+                await rig.sketches.sample("default", name, SampleRequest(queries=queries))
+            assert (caught.value.code, caught.value.pointer) == ("invalid", "/count")
+            assert rig.steps.calls["read"] == 0  # refused before the work
+        await rig.sketches.sample("default", "m", SampleRequest(count=10, queries=two))
+
+
 async def test_a_deleted_or_expired_sketch_is_gone_everywhere() -> None:
     async with rigged(2) as [one, two]:
         for name in ("a", "b"):
