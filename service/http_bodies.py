@@ -141,6 +141,31 @@ def samples_from_json(
     return found
 
 
+def draws_of(asked: SampleRequest) -> int:
+    """Draws a request names, over its queries; 0 when it leaves the number to the sketch."""
+    return (asked.count or 0) * (1 if asked.queries is None else len(asked.queries))
+
+
+def check_draws(
+    parts: list[tuple[str | None, tuple[SampleRequest, bool] | InvalidRequest]],
+    most: int,
+    most_each: int,
+) -> int:
+    """Draws that are left for parts which name no count. Raises InvalidRequest when none were.
+
+    most_each: parts that ask for more are refused on their own and cost nothing.
+    """
+    draws = [draws_of(asked[0]) for _, asked in parts if not isinstance(asked, InvalidRequest)]
+    total = sum(one for one in draws if one <= most_each)
+    if total > most:
+        raise InvalidRequest(
+            f"asks for {total} draws in all; at most {most} are allowed",
+            code="too_many_draws",
+            pointer="/requests",
+        )
+    return most - total
+
+
 def _parts(body: bytes, field: str, most: int) -> list[object]:
     """The list under the one field of a batch request; its items are judged one by one later."""
     whole = wire.parse_object(body)

@@ -113,6 +113,11 @@ CODES: Final[dict[str, Code]] = {
     "too_many_queries": Code(
         422, "Too many queries in one request", "Send them in several requests."
     ),
+    "too_many_draws": Code(
+        422,
+        "Too many draws in one request",
+        "Ask for them in several requests; `SKETCHD_MAX_REQUEST_DRAWS` is the limit.",
+    ),
     "too_many_parts": Code(422, "Too many parts in one request", "Send them in several requests."),
     "draws_exhausted": Code(
         422,

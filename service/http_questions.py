@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from service import http_answer_schemas as answer_schemas
 from service import http_answers, http_bodies, http_examples, http_schemas, wire
+from service.errors import InvalidRequest
 from service.http_api import NameInPath
 from service.http_context import (
     JSON,
@@ -92,15 +93,21 @@ async def draw_many(request: Request) -> Response:
     """Each result holds `answer`, what the sketch's own route would answer, or `problem`."""
     context = served(request)
     tenant = tenant_of(request)
-    most = context.settings.max_request_sketches
+    settings = context.settings
+    most = settings.max_request_sketches
     parts = await read_json(request, lambda raw: http_bodies.samples_from_json(raw, most))
+    room = http_bodies.check_draws(parts, settings.max_request_draws, settings.max_sample_count)
     size = 0
 
     async def draw(_: int, name: str, asked: tuple[SampleRequest, bool]) -> dict[str, Any]:
-        nonlocal size
+        nonlocal room, size
         sample_request, several = asked
+        if sample_request.count is None and room <= 0:
+            raise InvalidRequest("the other parts took all draws", code="too_many_draws")
         with sent_queries(several):
             drawn: SampleAnswer = await context.sketches.sample(tenant, name, sample_request)
+        if sample_request.count is None:  # known only now
+            room -= sum(int(one.index.size) for one in drawn.samples)
         size += http_answers.sample_size(drawn)
         return {"answer": http_answers.sample(drawn, several)}
 

@@ -100,6 +100,9 @@ class Settings:
     )
     max_request_sketches: int = _count(4096, "Sketches in one request to a batch endpoint.")
     max_sample_count: int = _count(10_000, "Draws of one sample request, over all its queries.")
+    max_request_draws: int = _count(
+        100_000, "Draws of one request to /v1/samples, over all its parts and their queries."
+    )
     max_queries: int = _count(256, "Queries (rows of `queries`) in one request.")
     max_estimate_indices: int = _count(
         100_000, "Coordinates of one estimate request, over all its queries."

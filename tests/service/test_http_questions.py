@@ -104,3 +104,33 @@ def test_an_empty_body_is_that_of_no_fields(service: Service) -> None:
             assert empty.status_code == 200, empty.text
             assert empty.json() == service.post(f"/v1/sketches/v/{path}", {}).json()
     assert_problem(service.client.post("/v1/sketches/v/estimates"), 400, "malformed_json")
+
+
+def test_the_draws_of_all_parts_are_limited_together() -> None:
+    def part(**asked: Any) -> dict[str, Any]:
+        return {"sketch": "v", **asked}
+
+    def statuses(*parts: dict[str, Any]) -> list[int]:
+        answer = limited.post("/v1/samples", {"requests": parts})
+        assert answer.status_code == 200, answer.text
+        return [one["status"] for one in answer.json()["results"]]
+
+    limits = Settings(store="memory://", max_request_draws=20, max_sample_count=16)
+    with running(limits) as limited:
+        limited.make("v")
+        limited.make("m", MATRIX)
+        limited.post("/v1/sketches/v/updates", {"index": [*range(30)], "delta": [1] * 30})
+        assert statuses(part(count=10), part(count=10)) == [200, 200]
+        over = limited.post("/v1/samples", {"requests": [part(count=10), part(count=11)]})
+        problem = assert_problem(over, 422, "too_many_draws")
+        assert problem["errors"][0]["pointer"] == "/requests"
+        queries = {"sketch": "m", "count": 5, "queries": [[1, 0, 0, 0]] * 3}
+        assert statuses(queries, part(count=5)) == [200, 200]
+        over = limited.post("/v1/samples", {"requests": [queries, part(count=6)]})
+        assert_problem(over, 422, "too_many_draws")
+        # A part that is refused on its own costs nothing.
+        assert statuses(part(count=17), part(count=16), part(count=4)) == [422, 200, 200]
+        # Lists of 16 where no count is named: the first is answered, and the second, begun with
+        # room left; the third comes too late.
+        assert statuses(part(), part(), part()) == [200, 200, 422]
+        assert statuses(part(count=15), part(count=5), part()) == [200, 200, 422]
