@@ -28,9 +28,9 @@ run: $(VENV)/.installed-run ## install what is needed and start the service on 1
 	@echo "  http://$(HOST):$(PORT)/docs         every request, to try out"
 	@echo "  http://$(HOST):$(PORT)/metrics      what Prometheus reads"
 	@echo "and, in another terminal, make a sketch, change it and draw from it:"
-	@echo "  curl -X PUT  http://$(HOST):$(PORT)/v1/sketches/first --json '{\"kind\": \"vector\", \"shape\": {\"n\": 1000000}}'"
-	@echo "  curl http://$(HOST):$(PORT)/v1/sketches/first/updates --json '{\"index\": [5, 9], \"delta\": [1.5, -2]}'"
-	@echo "  curl http://$(HOST):$(PORT)/v1/sketches/first/samples --json '{\"count\": 1}'"
+	@echo "  curl -X PUT  http://$(HOST):$(PORT)/v1/sketches/hello --json '{\"kind\": \"vector\", \"shape\": {\"n\": 1000000}}'"
+	@echo "  curl http://$(HOST):$(PORT)/v1/sketches/hello/updates --json '{\"index\": [5, 9], \"delta\": [1.5, -2]}'"
+	@echo "  curl http://$(HOST):$(PORT)/v1/sketches/hello/samples --json '{\"count\": 1}'"
 	@echo
 	@exec $(IN_VENV) -m service serve --host $(HOST) --port $(PORT) --store $(STORE)
 

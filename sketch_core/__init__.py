@@ -1,0 +1,36 @@
+"""Sketches of streamed vectors and matrices, and samples from them: numpy and nothing else.
+
+What a process needs to sketch on its side and ship only the snapshot:
+
+    resolve(request) -> Spec            the sizes a request for a sketch leaves open
+    new_sketch(spec) -> Sketch          an empty sketch, or the dense operands of the exact method
+    quantise(spec, Columns(...))        a checked batch of increments, for Sketch.apply
+    to_snapshot, from_snapshot          the state as canonical bytes, and back
+
+The modules say what each part computes, from which paper, and what it guarantees.
+"""
+
+from __future__ import annotations
+
+from sketch_core.batch import Batch, Columns, quantise
+from sketch_core.codec import from_snapshot, to_snapshot
+from sketch_core.errors import SketchError
+from sketch_core.results import Estimates, Norm, Sample
+from sketch_core.sketch import Sketch, new_sketch
+from sketch_core.spec import Spec, resolve
+
+__all__ = [
+    "Batch",
+    "Columns",
+    "Estimates",
+    "Norm",
+    "Sample",
+    "Sketch",
+    "SketchError",
+    "Spec",
+    "from_snapshot",
+    "new_sketch",
+    "quantise",
+    "resolve",
+    "to_snapshot",
+]

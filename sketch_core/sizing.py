@@ -6,11 +6,12 @@ Source.    The race of exponentials: the k-th arrival is Γ_k, a sum of k standa
            exponentials, over the total rate (Rényi); what is not found is noise.
 Deviation. The paper's widths are asymptotic. These come from a formula with two
            constants calibrated by simulation and checked on the real code by
-           benchmarks/calibrate_sizing.py, whose table stands in docs/sizing.md.
-Guarantee. With T coordinates of equal magnitude touched (the worst case: any
+           benchmarks/calibrate.py, whose table stands in docs/sizing.md.
+Guarantee. Of the model, which simulation bears out as far as its table can show:
+           with T coordinates of equal magnitude touched (the worst case: any
            other shape has less noise beside its list), T up to TOUCHED, all k
            coordinates are served in at least 99.9 % of lists. Beyond T lists
-           become partial, never wrong.
+           become partial.
 
 The formula. Scale ‖y‖_p to 1. The k-th largest |z| is Γ_k^(-1/p); let g be the
 99.9 % quantile of Γ_k. The energy beside the g largest is

@@ -46,6 +46,8 @@ MAX_QUANTUM_BITS: Final = 24
 FIXED_X_BITS: Final = 14
 #: The largest |x_j| of such an x is at least this, unless all are zero.
 SMALLEST_FIXED_X: Final = 2.0**-60
+#: The largest |y_i| expected where a request does not say.
+DEFAULT_MAGNITUDE: Final = 1024.0
 #: The largest |increment| in quanta; leaves room for a sum of two in int64.
 MAX_INCREMENT_BITS: Final = 62
 
@@ -228,6 +230,16 @@ def _fixed_x(kind: str, d: int, value: object) -> tuple[tuple[int, ...], int]:
     return tuple(round(math.ldexp(number, bits)) for number in numbers), bits
 
 
+def _default_magnitude(x: tuple[int, ...] | None, x_bits: int) -> float:
+    """DEFAULT_MAGNITUDE, times the largest |x_j| where x is fixed.
+
+    So the quantum of A does not depend on the unit of x.
+    """
+    largest = math.ldexp(max(map(abs, x)), -x_bits) if x is not None else 1.0
+    allowed = PARAMETERS["magnitude"]
+    return min(max(DEFAULT_MAGNITUDE * (largest or 1.0), allowed.low), allowed.high)
+
+
 def default_quantum_bits(n: int, power: float, magnitude: float, x_quantum_bits: int = 0) -> int:
     """The finest quantum at which coordinates up to `magnitude` keep every cell below 2^62.
 
@@ -319,9 +331,9 @@ def resolve(request: Mapping[str, Any], *, draw_seed: Callable[[], int] = random
     method = asked.method()
     samples = asked.whole("samples", 16)
     repetitions = asked.whole("repetitions", 1)
-    magnitude = asked.number("magnitude", 1024.0)
     chosen = asked.sizes()
     x, x_bits = _fixed_x(kind, d, asked.members["x"]) if asked.given("x") else (None, 0)
+    magnitude = asked.number("magnitude", _default_magnitude(x, x_bits))
     power = _servable_power(law, method)
     finest = default_quantum_bits(n, power or 2.0, magnitude, x_bits)
     quantum_bits = asked.whole("quantum_bits", finest)
