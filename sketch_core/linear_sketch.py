@@ -51,8 +51,8 @@ _PROJECTED_NUMBERS: Final = 1 << 21
 #: A list serves at most `samples` coordinates, or one for so many buckets of the last level:
 #: more than that no table of this width tells apart.
 _BUCKETS_A_SERVED: Final = 8
-#: Geometries (hash keys and first-level addresses, up to 160 KiB each) kept for reuse.
-_GEOMETRIES: Final = 256
+#: Geometries kept for reuse: hash keys and first-level addresses, about 230 KiB each at depth 5.
+_GEOMETRIES: Final = 128
 
 
 @functools.lru_cache(maxsize=_GEOMETRIES)
