@@ -12,8 +12,8 @@ _EXACT: Final = "Whether the state that answered is proven to hold the true inte
 class MemoryBytes(BaseModel):
     """Bytes of the folded state, and of the log since the last checkpoint."""
 
-    state: int
-    log: int
+    state: int = Field(description="Bytes of the folded state.")
+    log: int = Field(description="Bytes of updates not yet folded into a checkpoint.")
 
 
 class PowerLaw(BaseModel):
@@ -37,38 +37,42 @@ class SoftmaxLaw(BaseModel):
 class ShapeAnswer(BaseModel):
     """n, and d of a matrix."""
 
-    n: int
-    d: int | None = None
+    n: int = Field(description="Coordinates of y.")
+    d: int | None = Field(None, description="Columns of a matrix.")
 
 
 class Info(BaseModel):
     """A sketch: its spec with every default filled in, and its state."""
 
-    name: str
+    name: str = Field(description="Unique among the sketches of a tenant.")
     kind: Literal["vector", "matrix"]
     shape: ShapeAnswer
-    method: Literal["sketch", "exact"]
-    distribution: PowerLaw | SoftmaxLaw
-    samples: int
-    repetitions: int
-    seed: int
-    magnitude: float
-    quantum_bits: int
+    method: Literal["sketch", "exact"] = Field(description="As asked, or what auto took.")
+    distribution: PowerLaw | SoftmaxLaw = Field(description="The law of a draw.")
+    samples: int = Field(description="Draws one list serves.")
+    repetitions: int = Field(description="Independent lists held.")
+    seed: int = Field(description="Sketches merge only if their seeds are the same.")
+    magnitude: float = Field(description="Largest |y_i| expected.")
+    quantum_bits: int = Field(description="Increments are rounded to multiples of 2^-quantum_bits.")
     width: int | None = Field(None, description="Absent for exact, like the next three.")
-    upper_width: int | None = None
-    estimate_width: int | None = None
-    depth: int | None = None
+    upper_width: int | None = Field(None, description="Buckets a row of the levels above the last.")
+    estimate_width: int | None = Field(
+        None, description="Buckets a row of what serves point estimates."
+    )
+    depth: int | None = Field(None, description="Rows a level.")
     levels: int | None = Field(description="Null for exact.")
     x: list[float] | None = Field(None, description="The fixed query after rounding, if any.")
-    ttl_seconds: float | None
-    memory_bytes: MemoryBytes
-    updates: int
+    ttl_seconds: float | None = Field(
+        description="It expires that long after its last update; null for never."
+    )
+    memory_bytes: MemoryBytes = Field(description="What the sketch takes in the store.")
+    updates: int = Field(description="Increments accepted.")
     underflowed: int = Field(description="Increments too small for the quantum, lost.")
-    version: str
+    version: str = Field(description="Changes with every change of the state.")
     exact: bool = Field(description="Whether every cell is proven to hold the true integer.")
-    sealed: list[str]
-    created_at: str
-    expires_at: str | None
+    sealed: list[str] = Field(description="Operands that no update can change.")
+    created_at: str = Field(description="RFC 3339, in UTC.")
+    expires_at: str | None = Field(description="RFC 3339, in UTC; null without ttl_seconds.")
 
 
 class SketchList(BaseModel):
@@ -123,18 +127,29 @@ class UpdateResults(BaseModel):
 class Drawn(BaseModel):
     """Drawn coordinates. Indices over 2^53 are strings."""
 
-    status: Literal["ok", "partial", "failed", "empty"]
-    index: list[int | str]
-    value: list[float | None] = Field(description="Estimates of y_i.")
-    probability: list[float | None] = Field(description="Of |y_i|^p / ‖y‖_p^p.")
-    inclusion_probability: list[float | None] | None = Field(
-        None, description="Absent with replacement."
+    status: Literal["ok", "partial", "failed", "empty"] = Field(
+        description="ok: every draw was served. partial: fewer could be, with confidence, or y has "
+        "fewer coordinates that are not 0. failed: none could, though y is not 0. empty: y is 0."
     )
-    norm: float | None = Field(description="Null when it exceeds the largest float64.")
-    threshold: float | None
-    draw: int
+    index: list[int | str] = Field(description="The coordinates drawn; those over 2^53 as strings.")
+    value: list[float | None] = Field(description="Estimates of y_i.")
+    probability: list[float | None] = Field(
+        description="Estimates of |y_i|^p / ‖y‖_p^p; of exp(y_i/T) / Σ exp(y/T) for softmax."
+    )
+    inclusion_probability: list[float | None] | None = Field(
+        None, description="That the list holds the coordinate. Absent with replacement."
+    )
+    norm: float | None = Field(
+        description="Estimate of ‖y‖_p; for softmax a logarithm, log Σ exp(y/T). "
+        "Null when it is no finite float64."
+    )
+    threshold: float | None = Field(
+        description="The scaled magnitude below which nothing was served; 0 when every coordinate "
+        "that is not 0 was. For softmax its logarithm, then null."
+    )
+    draw: int = Field(description="Which of the independent lists.")
     draws: int | None = Field(description="Lists held; null when any draw is served (exact).")
-    version: str
+    version: str = Field(description="Of the state that was asked.")
     exact: bool = Field(description=_EXACT)
 
 
@@ -162,10 +177,10 @@ class SampleResults(BaseModel):
 class Estimates(BaseModel):
     """Point estimates of y."""
 
-    index: list[int | str]
-    value: list[float | None]
-    standard_error: list[float | None]
-    version: str
+    index: list[int | str] = Field(description="As asked; those over 2^53 as strings.")
+    value: list[float | None] = Field(description="Estimates of y there.")
+    standard_error: list[float | None] = Field(description="Of each value; 0 for the exact method.")
+    version: str = Field(description="Of the state that was asked.")
     exact: bool = Field(description=_EXACT)
 
 
@@ -176,12 +191,15 @@ class EstimateResults(BaseModel):
 
 
 class NormAnswer(BaseModel):
-    """‖y‖_power; for softmax Σ exp(y_i / temperature) and power null."""
+    """‖y‖_power; for softmax log Σ exp(y_i / temperature), and power null."""
 
-    power: float | None
-    norm: float | None
-    standard_error: float | None
-    version: str
+    power: float | None = Field(description="Which norm; null for softmax.")
+    norm: float | None = Field(
+        description="Estimate of ‖y‖_power; for softmax a logarithm, log Σ exp(y/T). "
+        "Null when it is no finite float64."
+    )
+    standard_error: float | None = Field(description="Of norm; 0 for the exact method.")
+    version: str = Field(description="Of the state that was asked.")
     exact: bool = Field(description=_EXACT)
 
 
@@ -194,8 +212,15 @@ class NormResults(BaseModel):
 class Advice(BaseModel):
     """Which method `auto` takes, and why."""
 
-    method: Literal["sketch", "exact"]
-    reason: str
+    method: Literal["sketch", "exact"] = Field(description="What auto takes.")
+    reason: str = Field(description="In a sentence.")
+
+
+class ExpectedErrors(BaseModel):
+    """Of a sketch of these sizes, as shares of ‖y‖₂; empty for the exact method."""
+
+    estimate: float | None = Field(None, description="Standard deviation of a point estimate.")
+    norm: float | None = Field(None, description="Relative standard deviation of ‖y‖₂.")
 
 
 class Plan(BaseModel):
@@ -204,24 +229,28 @@ class Plan(BaseModel):
     spec: dict[str, Any] = Field(description="With every default filled in.")
     kind: Literal["vector", "matrix"]
     shape: ShapeAnswer
-    method: Literal["sketch", "exact"]
-    samples: int
-    repetitions: int
-    quantum_bits: int
+    method: Literal["sketch", "exact"] = Field(description="As asked, or what auto takes.")
+    samples: int = Field(description="Draws one list serves.")
+    repetitions: int = Field(description="Independent lists held.")
+    quantum_bits: int = Field(description="Sets the quantum, 2^-quantum_bits.")
     quantum: float = Field(description="Increments are rounded to multiples of this.")
-    largest_value: float = Field(description="The |y_i| that surely fits a cell.")
-    memory_bytes: int
+    largest_value: float = Field(description="The largest |y_i| for which cells are sure to fit.")
+    memory_bytes: int = Field(description="Of the state, all repetitions together.")
     exact_memory_bytes: int = Field(description="Of the dense operands.")
-    limit_bytes: int
-    fits: bool
-    ttl_seconds: float | None
-    expected_errors: dict[str, Any]
-    advice: Advice
+    limit_bytes: int = Field(description="The most the service allows a state of this method.")
+    fits: bool = Field(description="Whether memory_bytes is within the limit.")
+    ttl_seconds: float | None = Field(description="As asked; null for none.")
+    expected_errors: ExpectedErrors = Field(
+        description="Shares of ‖y‖₂: estimate and norm. Empty for the exact method."
+    )
+    advice: Advice = Field(description="Which method auto takes, and why.")
     width: int | None = Field(None, description="Absent for exact, like the next four.")
-    upper_width: int | None = None
-    estimate_width: int | None = None
-    depth: int | None = None
-    levels: int | None = None
+    upper_width: int | None = Field(None, description="Buckets a row of the levels above the last.")
+    estimate_width: int | None = Field(
+        None, description="Buckets a row of what serves point estimates."
+    )
+    depth: int | None = Field(None, description="Rows a level.")
+    levels: int | None = Field(None, description="Levels of the sketch.")
 
 
 class Health(BaseModel):

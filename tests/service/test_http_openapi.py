@@ -167,6 +167,17 @@ def test_answers_have_no_more_fields_than_are_described(service: Service) -> Non
     assert set(drawn) <= set(answers.Drawn.model_fields)
 
 
+def test_every_property_of_an_answer_is_explained(document: dict[str, Any]) -> None:
+    plain = {"kind", "shape"}
+    for model in ("Info", "Plan", "Drawn", "Estimates", "NormAnswer", "ExpectedErrors"):
+        properties = document["components"]["schemas"][model]["properties"]
+        silent = {name for name, one in properties.items() if not one.get("description")}
+        assert silent <= plain, model
+    drawn = document["components"]["schemas"]["Drawn"]["properties"]
+    for name in ("norm", "threshold"):
+        assert "logarithm" in drawn[name]["description"]
+
+
 def test_docs_come_from_here_alone(service: Service) -> None:
     page = service.client.get("/docs")
     assert page.status_code == 200
