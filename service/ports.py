@@ -73,6 +73,11 @@ class Record:
     backlog: int = 0
     exact: bool = True
 
+    @property
+    def definition_bytes(self) -> int:
+        """Bytes of what was asked for: the part of a record that can be long."""
+        return len(self.spec) + len(self.request)
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -205,10 +210,20 @@ class Store(Protocol):
     async def get(self, key: SketchKey) -> Record | None: ...
 
     async def list(
-        self, tenant: str, *, prefix: str, limit: int, after: str | None
+        self,
+        tenant: str,
+        *,
+        prefix: str,
+        limit: int,
+        after: str | None,
+        max_bytes: int | None = None,
     ) -> list[Record]:
         """Up to `limit` records with names that start with prefix and sort after `after`, by name
-        (byte order)."""
+        (byte order).
+
+        max_bytes: the record with which their `definition_bytes` exceed this is
+        the last, unless it is the first.
+        """
         ...
 
     async def delete(self, key: SketchKey) -> bool:

@@ -10,29 +10,52 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar
+from typing import Final, ParamSpec, TypeVar
 
 from service.errors import Conflict, InvalidRequest, NotFound
 from service.materializer import Identity
+from service.pool import BoundedPool
 from service.ports import Record, SketchKey, Store
 from sketch_core.spec import Spec
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 #: Remembered specs, by weight: a fixed x is the only part of a spec that can be long.
 _WEIGHT_LIMIT: Final = 1 << 20
 _SPEC_WEIGHT: Final = 64
 
+#: Stored specs up to this many bytes are decoded on the event loop: a thread would cost more.
+_INLINE_BYTES: Final = 16 << 10
+
 
 def _weight(identity: Identity) -> int:
     return _SPEC_WEIGHT + len(identity.spec.x or ())
 
 
-class Identities:
-    """The remembered identities, least recently used first."""
+def is_long(record: Record) -> bool:
+    """Whether decoding the record's spec would hold the event loop up."""
+    return len(record.spec) > _INLINE_BYTES
 
-    def __init__(self, store: Store) -> None:
+
+async def off_loop(
+    pool: BoundedPool, long: bool, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+) -> T:
+    """Run in the pool what takes long, and the rest at once."""
+    if long:
+        return await pool.run(function, *args, **kwargs)
+    return function(*args, **kwargs)
+
+
+class Identities:
+    """The remembered identities, least recently used first.
+
+    Touched on the event loop only; the pool decodes long specs and nothing else.
+    """
+
+    def __init__(self, store: Store, pool: BoundedPool) -> None:
         self._store = store
+        self._pool = pool
         self._known: OrderedDict[SketchKey, Identity] = OrderedDict()
         self._weight = 0
 
@@ -53,20 +76,30 @@ class Identities:
                 raise
         return await attempt(current)
 
-    def of(self, record: Record) -> Identity:
+    async def of(self, record: Record) -> Identity:
         """The identity of a record, remembered from now on."""
-        known = self._known.get(record.key)
-        if known is not None and known.incarnation == record.incarnation:
-            self._known.move_to_end(record.key)
+        known = self._remembered(record)
+        if known is not None:
+            return known
+        spec = await off_loop(self._pool, is_long(record), Spec.from_bytes, record.spec)
+        known = self._remembered(record)  # perhaps by another request meanwhile
+        if known is not None:
             return known
         self.forget(record.key)
-        identity = Identity(record.key, record.incarnation, Spec.from_bytes(record.spec))
+        identity = Identity(record.key, record.incarnation, spec)
         self._known[record.key] = identity
         self._weight += _weight(identity)
         while self._weight > _WEIGHT_LIMIT and len(self._known) > 1:
             _, oldest = self._known.popitem(last=False)
             self._weight -= _weight(oldest)
         return identity
+
+    def _remembered(self, record: Record) -> Identity | None:
+        known = self._known.get(record.key)
+        if known is None or known.incarnation != record.incarnation:
+            return None
+        self._known.move_to_end(record.key)
+        return known
 
     def forget(self, key: SketchKey) -> Identity | None:
         """Drop what is remembered of a name, and return it."""
@@ -84,7 +117,7 @@ class Identities:
         return record
 
     async def _load(self, key: SketchKey) -> Identity:
-        return self.of(await self.record(key))
+        return await self.of(await self.record(key))
 
 
 def no_such_sketch() -> NotFound:

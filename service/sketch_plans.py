@@ -13,6 +13,7 @@ from typing import Any, Final
 from service.errors import InvalidRequest
 from service.ports import Record, SketchKey
 from service.settings import Settings
+from service.sketch_requests import INLINE_NUMBERS
 from sketch_core import scaling, sizing
 from sketch_core.errors import InvalidSpec
 from sketch_core.spec import TOUCHED_FOR_QUANTUM, Spec, random_seed, resolve
@@ -49,9 +50,18 @@ def read_request(
     return Plan(spec, ttl_seconds, canonical, "seed" in fields)
 
 
-def record_of(plan: Plan, key: SketchKey, now: float) -> Record:
-    """A new sketch as the store keeps it."""
-    return Record(
+def has_long_x(request: Mapping[str, Any]) -> bool:
+    """Whether reading a request would hold the event loop up."""
+    x = request.get("x")
+    return isinstance(x, list | tuple) and len(x) > INLINE_NUMBERS
+
+
+def new_record(
+    request: Mapping[str, Any], settings: Settings, key: SketchKey, now: float
+) -> tuple[Plan, Record]:
+    """A request understood, and the new sketch as the store would keep it."""
+    plan = read_request(request, settings)
+    return plan, Record(
         key=key,
         incarnation=secrets.token_hex(16),
         spec=plan.spec.to_bytes(),

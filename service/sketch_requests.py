@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from service import log_entries
 from service.errors import Conflict, InvalidRequest, NotFound
-from service.ports import Idempotency
+from service.ports import Idempotency, Record
 from service.settings import Settings
 from sketch_core.batch import Columns, encode, quantise
 from sketch_core.errors import (
@@ -32,6 +32,12 @@ F64 = npt.NDArray[np.float64]
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}\Z")
 _PREFIX: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9._:-]{0,127})?\Z")
+
+#: Work on up to this many numbers is done on the event loop: a thread would cost more.
+INLINE_NUMBERS: Final = 512
+
+#: Bytes of specs, stored and as sent, in one page of a list: a fixed x can make them long.
+PAGE_BYTES: Final = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,10 +176,37 @@ def columns_digest(columns: Columns) -> bytes:
     return digest_of("update", *parts)
 
 
-def count_numbers(columns: Columns) -> int:
-    """Numbers a batch changes: its deltas, or rows times columns."""
+def check_numbers(columns: Columns, settings: Settings) -> None:
+    """Refuse a batch that changes more than the limit: its deltas, or rows times columns."""
     numbers = columns.values if columns.values is not None else columns.delta
-    return 0 if numbers is None else int(numbers.size)
+    if numbers is not None and numbers.size > settings.max_batch_updates:
+        raise InvalidRequest(
+            f"at most {settings.max_batch_updates} numbers in one batch", code="batch_too_large"
+        )
+
+
+def is_long_batch(columns: Columns) -> bool:
+    """Whether checking a batch would hold the event loop up; any column may be the long one."""
+    names = ("index", "row", "column", "delta", "values")
+    found = (getattr(columns, name) for name in names)
+    return any(column is not None and column.size > INLINE_NUMBERS for column in found)
+
+
+def has_long_x(spec: Spec) -> bool:
+    """Whether hashing or comparing a spec would hold the event loop up."""
+    return spec.x is not None and len(spec.x) > INLINE_NUMBERS
+
+
+def may_merge(source: Spec, target: Spec) -> bool:
+    """Whether a state of the one may be added to the other."""
+    return source.fingerprint() == target.fingerprint()
+
+
+def cut_page(records: list[Record], limit: int) -> tuple[list[Record], bool]:
+    """The page, and whether more follows. records: up to limit + 1 and PAGE_BYTES of them."""
+    size = sum(record.definition_bytes for record in records)
+    more = len(records) > limit or (size > PAGE_BYTES and len(records) > 1)
+    return (records[:-1] if more else records), more
 
 
 def prepare(spec: Spec, columns: Columns, keyed: bool) -> Prepared:

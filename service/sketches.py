@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +29,7 @@ from service.sketch_answers import (
     info_of,
     version_of,
 )
-from service.sketch_identities import Identities, no_such_sketch
+from service.sketch_identities import Identities, is_long, no_such_sketch, off_loop
 from sketch_core.batch import Columns
 from sketch_core.codec import from_snapshot, to_snapshot
 from sketch_core.results import Sample
@@ -41,9 +41,6 @@ __all__ = ["Acknowledgement", "Info", "SampleAnswer", "SampleRequest", "Sketches
 F64 = npt.NDArray[np.float64]
 U64 = npt.NDArray[np.uint64]
 T = TypeVar("T")
-
-#: Batches up to this many numbers are checked on the event loop: a thread would cost more.
-_INLINE_NUMBERS: Final = 512
 
 
 class Sketches:
@@ -72,7 +69,7 @@ class Sketches:
         self._metrics = metrics
         self._settings = settings
         self._clock = clock
-        self._identities = Identities(store)
+        self._identities = Identities(store, pool)
 
     @classmethod
     def over(
@@ -103,15 +100,18 @@ class Sketches:
     async def create(self, tenant: str, name: str, request: Mapping[str, Any]) -> tuple[Info, bool]:
         """Create, or find the same. request: the spec as sent. Returns (info, is it new)."""
         key = SketchKey(tenant, requests.check_name(name))
-        plan = sketch_plans.read_request(request, self._settings)
-        wanted = sketch_plans.record_of(plan, key, self._clock.now())
+        now, long = self._clock.now(), sketch_plans.has_long_x(request)
+        plan, wanted = await off_loop(
+            self._pool, long, sketch_plans.new_record, request, self._settings, key, now
+        )
         stored, new = await self._store.create(wanted)
-        if not new and not sketch_plans.is_same(plan, stored):
+        long = long or is_long(stored)
+        if not new and not await off_loop(self._pool, long, sketch_plans.is_same, plan, stored):
             raise Conflict("a sketch of this name has another spec", code="spec_differs")
-        return self._info(stored), new
+        return await self._info(stored), new
 
     async def get(self, tenant: str, name: str) -> Info:
-        return self._info(await self._identities.record(_key(tenant, name)))
+        return await self._info(await self._identities.record(_key(tenant, name)))
 
     async def delete(self, tenant: str, name: str) -> None:
         key = _key(tenant, name)
@@ -126,7 +126,7 @@ class Sketches:
         record = await self._store.set_ttl(_key(tenant, name), ttl)
         if record is None:
             raise no_such_sketch()
-        return self._info(record)
+        return await self._info(record)
 
     async def seal(
         self, tenant: str, name: str, operand: str, *, idempotency_key: str | None = None
@@ -140,7 +140,7 @@ class Sketches:
             requests.check_operand(identity.spec, operand, "/operand")
             if operand == "x" and identity.spec.collapsed:
                 return await self.get(tenant, name)  # sealed since creation
-            return self._info(
+            return await self._info(
                 await self._store.seal(identity.key, identity.incarnation, operand, once)
             )
 
@@ -311,16 +311,10 @@ class Sketches:
             return await self._identities.act(_key(tenant, name), attempt)
 
     async def _prepare(self, spec: Spec, columns: Columns, keyed: bool) -> requests.Prepared:
-        numbers = requests.count_numbers(columns)
-        if numbers > self._settings.max_batch_updates:
-            raise InvalidRequest(
-                f"at most {self._settings.max_batch_updates} numbers in one batch",
-                code="batch_too_large",
-            )
+        requests.check_numbers(columns, self._settings)
         with requests.translated():
-            if numbers <= _INLINE_NUMBERS:
-                return requests.prepare(spec, columns, keyed)
-            return await self._pool.run(requests.prepare, spec, columns, keyed)
+            long = requests.is_long_batch(columns)
+            return await off_loop(self._pool, long, requests.prepare, spec, columns, keyed)
 
     async def _append(self, identity: Identity, entry: Entry, once: Idempotency | None) -> Appended:
         try:
@@ -360,7 +354,9 @@ class Sketches:
 
     async def _source_state(self, tenant: str, source: str, target: Identity) -> bytes:
         async def attempt(found: Identity) -> bytes:
-            if found.spec.fingerprint() != target.spec.fingerprint():
+            specs = found.spec, target.spec
+            long = any(requests.has_long_x(spec) for spec in specs)
+            if not await off_loop(self._pool, long, requests.may_merge, *specs):
                 raise Conflict(
                     "the two sketches' kind, shape, power, seed, sizes or x differ",
                     code="incompatible_sketches",
@@ -373,8 +369,8 @@ class Sketches:
         except NotFound as error:
             raise NotFound("no such source sketch", pointer="/source") from error
 
-    def _info(self, record: Record) -> Info:
-        return info_of(self._identities.of(record), record)
+    async def _info(self, record: Record) -> Info:
+        return info_of(await self._identities.of(record), record)
 
     # Last, so that `list` is still the builtin type in the signatures above.
 
@@ -388,10 +384,14 @@ class Sketches:
             )
         after = requests.read_cursor(cursor)
         records = await self._store.list(
-            tenant, prefix=requests.check_prefix(prefix), limit=limit + 1, after=after
+            tenant,
+            prefix=requests.check_prefix(prefix),
+            limit=limit + 1,
+            after=after,
+            max_bytes=requests.PAGE_BYTES,
         )
-        more = len(records) > limit
-        infos = [self._info(record) for record in records[:limit]]
+        page, more = requests.cut_page(records, limit)
+        infos = [await self._info(record) for record in page]
         return infos, requests.write_cursor(infos[-1].name) if more else None
 
 

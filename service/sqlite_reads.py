@@ -66,6 +66,7 @@ def list_records(
     prefix: str,
     limit: int,
     after: str | None,
+    max_bytes: int | None,
 ) -> list[Record]:
     """As Store.list."""
     # Names with the prefix are neighbours, the first of them at or after the prefix itself.
@@ -75,12 +76,16 @@ def list_records(
         ORDER BY name LIMIT :limit""",
         {"tenant": tenant, "prefix": prefix, "after": after, "now": now, "limit": limit},
     )
-    records = []
+    records: list[Record] = []
+    size = 0
     for row in rows:
         record = _record(row)
         if not record.key.name.startswith(prefix):
             break
         records.append(record)
+        size += record.definition_bytes
+        if max_bytes is not None and size > max_bytes and len(records) > 1:
+            break  # the rows that follow are not read
     return records
 
 

@@ -128,7 +128,13 @@ class MemoryStore:
         return None if sketch is None else sketch.record
 
     async def list(
-        self, tenant: str, *, prefix: str, limit: int, after: str | None
+        self,
+        tenant: str,
+        *,
+        prefix: str,
+        limit: int,
+        after: str | None,
+        max_bytes: int | None = None,
     ) -> list[Record]:
         """As Store.list."""
         # Python compares strings by code point, which is the order of their UTF-8 bytes.
@@ -140,7 +146,14 @@ class MemoryStore:
             and (after is None or key.name > after)
             and self._find(key) is not None
         )
-        return [self._sketches[key].record for key in keys[:limit]]
+        records: list[Record] = []
+        size = 0
+        for key in keys[:limit]:
+            records.append(self._sketches[key].record)
+            size += records[-1].definition_bytes
+            if max_bytes is not None and size > max_bytes and len(records) > 1:
+                break
+        return records
 
     async def delete(self, key: SketchKey) -> bool:
         """As Store.delete."""

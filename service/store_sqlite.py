@@ -126,12 +126,18 @@ class SqliteStore:
         return await self._read(lambda c: sqlite_reads.find_record(c, key, now))
 
     async def list(
-        self, tenant: str, *, prefix: str, limit: int, after: str | None
+        self,
+        tenant: str,
+        *,
+        prefix: str,
+        limit: int,
+        after: str | None,
+        max_bytes: int | None = None,
     ) -> list[Record]:
         """As Store.list."""
         now = self._clock.now()
         return await self._read(
-            lambda c: sqlite_reads.list_records(c, now, tenant, prefix, limit, after)
+            lambda c: sqlite_reads.list_records(c, now, tenant, prefix, limit, after, max_bytes)
         )
 
     async def delete(self, key: SketchKey) -> bool:

@@ -80,10 +80,18 @@ class TimedStore:
             return await self._inner.get(key)
 
     async def list(
-        self, tenant: str, *, prefix: str, limit: int, after: str | None
+        self,
+        tenant: str,
+        *,
+        prefix: str,
+        limit: int,
+        after: str | None,
+        max_bytes: int | None = None,
     ) -> list[Record]:
         with self._timed("list"):
-            return await self._inner.list(tenant, prefix=prefix, limit=limit, after=after)
+            return await self._inner.list(
+                tenant, prefix=prefix, limit=limit, after=after, max_bytes=max_bytes
+            )
 
     async def delete(self, key: SketchKey) -> bool:
         with self._timed("delete"):

@@ -267,7 +267,7 @@ class Agreement(RuleBasedStateMachine):
             after = page[-1].key.name if page else None
             self.ask(
                 lambda store, tenant=tenant, after=after: store.list(  # type: ignore[misc]
-                    tenant, prefix="", limit=9, after=after
+                    tenant, prefix="", limit=9, after=after, max_bytes=15
                 )
             )
         for largest in (0, 1, 9):

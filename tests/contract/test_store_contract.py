@@ -110,6 +110,21 @@ class TestList:
         assert await names(store, after="ab2x") == ["ab3", "ac", "b"]
         assert await names(store, limit=0) == []
 
+    async def test_long_definitions_end_a_page_early(self, store: Store) -> None:
+        size = record().definition_bytes
+        for name in "abcd":
+            await store.create(record(SketchKey("acme", name)))
+
+        async def count(max_bytes: int | None, limit: int = 9) -> int:
+            return len(
+                await store.list("acme", prefix="", limit=limit, after=None, max_bytes=max_bytes)
+            )
+
+        assert await count(None) == 4
+        # The one that exceeds the bytes is there, so that the caller sees that more follows.
+        assert [await count(bytes_) for bytes_ in (0, size, 2 * size, 4 * size)] == [2, 2, 3, 4]
+        assert await count(0, limit=1) == 1
+
     async def test_whole_records_of_this_tenant(self, store: Store) -> None:
         await store.create(record())
         await store.create(record(ELSEWHERE))
