@@ -81,10 +81,14 @@ class _Round:
 
 @dataclass(slots=True)
 class _Line:
-    """Who asks for one sketch: the round that may still be joined, the task that runs them."""
+    """Who asks for one sketch: the round that may still be joined, the task that runs them.
+
+    dead: the sketch went while they ran; what they fold must not be cached again.
+    """
 
     open: _Round | None = None
     task: asyncio.Task[None] | None = None
+    dead: bool = False
 
 
 @dataclass(slots=True)
@@ -167,8 +171,11 @@ class Materializer:
             version.checkpoint = position
 
     def forget(self, identity: Identity) -> None:
-        """Drop the cached version, if any: the sketch is gone."""
+        """Drop the cached version, if any, for good: the sketch is gone, and never comes back."""
         self._take(identity)
+        line = self._lines.get(identity)
+        if line is not None:
+            line.dead = True
 
     async def close(self) -> None:
         """End the catch-ups under way; those who wait get Unavailable."""
@@ -320,7 +327,13 @@ class Materializer:
             self._metrics.cached(self._cached_bytes)
 
     def _put(self, identity: Identity, version: Version) -> None:
+        """Cache a version that a catch-up ends with, and drop others for it if need be."""
         self._take(identity)
+        line = self._lines.get(identity)
+        if line is not None and line.dead:
+            return  # deleted during the catch-up: nobody would ever ask for it or drop it
+        if version.bytes > self._cache_bytes:
+            return  # it cannot stay, so it should not drive the others out first
         self._cached[identity] = version
         self._cached_bytes += version.bytes
         while self._cached_bytes > self._cache_bytes:
