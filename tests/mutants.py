@@ -79,7 +79,7 @@ MUTANTS: Final = (
            "(size >= threshold)",
            _NARROW + "narrow_sketches_hardly_ever_serve_what_is_zero[2.0-128]"),
     Mutant("whatever was found is served", "sketch_core/heavy_hitters.py",
-           "least = np.maximum(AGREEMENT[0] * size, MEAN_SHARE * threshold)\n",
+           "least = np.maximum(agreement * size, MEAN_SHARE * threshold)\n",
            "return np.asarray(size > 0.0)\n    least = size\n",
            _NARROW + "narrow_sketches_hardly_ever_serve_what_is_zero[2.0-128]"),
     Mutant("draws with replacement repeat the list", "sketch_core/ppswor.py",
