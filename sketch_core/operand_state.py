@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from typing import Self
 
@@ -18,7 +19,7 @@ from sketch_core.state import Arrays, LinearState
 F64 = npt.NDArray[np.float64]
 
 
-class OperandState:
+class OperandState(ABC):
     """The part of a sketch that does not depend on how its main operand is kept.
 
     Subclasses add batches of the main operand in `_add_main`.
@@ -68,8 +69,9 @@ class OperandState:
     def _changed(self) -> None:
         """Called after every change of the state: drop what was derived from it."""
 
+    @abstractmethod
     def _add_main(self, parts: list[Batch]) -> None:
-        raise NotImplementedError
+        """Add batches of the main operand, all of one layout, in order."""
 
     def _add_x(self, parts: list[Batch]) -> None:
         self._state.ensure("x", {"dense": np.zeros(self.spec.d, dtype=np.int64)})
