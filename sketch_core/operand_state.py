@@ -68,6 +68,7 @@ class OperandState(ABC):
 
     def _changed(self) -> None:
         """Called after every change of the state: drop what was derived from it."""
+        return  # nothing, unless a subclass derives something
 
     @abstractmethod
     def _add_main(self, parts: list[Batch]) -> None:
