@@ -15,6 +15,7 @@ import pytest
 
 from service import errors, http_codes, http_problems
 from service.clock import SystemClock
+from service.ports import SketchKey
 from service.settings import Settings
 from service.store_memory import MemoryStore
 from tests.service.http_rig import (
@@ -412,8 +413,19 @@ def test_a_full_pool_is_503(unreliable: tuple[Service, Unreliable]) -> None:
 
 def test_a_full_log_is_503(unreliable: tuple[Service, Unreliable]) -> None:
     service, _ = unreliable
+    service.make("full")
+
+    async def lease() -> bool:
+        """Compact as another replica would: else this one may empty the log in between."""
+        found = await service.runtime.store.get(SketchKey("default", "full"))
+        assert found is not None
+        return await service.runtime.store.acquire_lease(
+            found.key, found.incarnation, "another", 60.0
+        )
+
+    assert asyncio.run_coroutine_threadsafe(lease(), service.loop).result(10)
     body = {"index": [1], "delta": [1]}
-    answers = [service.post("/v1/sketches/v/updates", body) for _ in range(2)]
+    answers = [service.post("/v1/sketches/full/updates", body) for _ in range(2)]
     assert_problem(answers[1], 503, "backlog_full")
 
 
