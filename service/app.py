@@ -33,6 +33,7 @@ from service.clock import SystemClock
 from service.errors import ServiceError
 from service.health import Health
 from service.http_context import Served
+from service.http_in_flight import BodiesInFlight
 from service.metrics import Metrics
 from service.middleware import RequestBoundary
 from service.pool import BoundedPool
@@ -141,6 +142,8 @@ def app_over(runtime: Runtime) -> FastAPI:
     )
     app.state.served = Served(runtime.sketches, runtime.pool, runtime.settings, runtime.metrics)
     app.state.health = runtime.health
+    bodies = BodiesInFlight(runtime.settings.max_bodies_bytes)
+    app.state.bodies = bodies
     app.state.registry = runtime.registry
     # The most frequent first: routes are tried in order. One flat table, not included
     # routers, so that a 405 can name the methods of every route at its path.
@@ -159,6 +162,7 @@ def app_over(runtime: Runtime) -> FastAPI:
     app.add_middleware(
         RequestBoundary,
         health=runtime.health,
+        bodies=bodies,
         access_log=runtime.settings.access_log == "on",
     )
     return app

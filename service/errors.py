@@ -10,7 +10,7 @@
     └── Unavailable              try again later; retry_after seconds
         ├── StoreUnavailable     the store does not answer, or answers nonsense
         ├── BacklogFull          the sketch's log is at its hard limit
-        └── Overloaded           the pool's queue is full
+        └── Overloaded           the pool's queue, or the room for bodies, is full
 
 `code` is stable and machine-readable; `pointer` is the JSON pointer of the
 field at fault, or "".
@@ -98,6 +98,6 @@ class BacklogFull(Unavailable):
 
 
 class Overloaded(Unavailable):
-    """The pool that folds and decodes has a full queue."""
+    """The pool that folds and decodes has a full queue, or too many bytes of bodies are held."""
 
     default_code = "overloaded"

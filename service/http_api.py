@@ -15,6 +15,7 @@ from service import http_answers, http_examples, http_schemas, wire
 from service.http_context import (
     JSON,
     OCTETS,
+    exists,
     idempotency_key,
     media_type,
     parsed,
@@ -172,7 +173,9 @@ async def delete_sketch(request: Request, name: NameInPath) -> Response:
 async def patch_sketch(request: Request, name: NameInPath) -> Response:
     """ttl_seconds after now, and again after each later update; null for never."""
     asked = await read_json(
-        request, lambda raw: http_schemas.validate(http_schemas.Patch, wire.parse_object(raw))
+        request,
+        lambda raw: http_schemas.validate(http_schemas.Patch, wire.parse_object(raw)),
+        exists(request, name),
     )
     changed = await served(request).sketches.set_ttl(tenant_of(request), name, asked.ttl_seconds)
     return await _info_response(request, changed)
@@ -194,7 +197,9 @@ async def seal_operand(request: Request, name: NameInPath) -> Response:
     """Later updates of the operand answer 409. Sealing twice is sealing once."""
     key = idempotency_key(request)
     asked = await read_json(
-        request, lambda raw: http_schemas.validate(http_schemas.Seal, wire.parse_object(raw))
+        request,
+        lambda raw: http_schemas.validate(http_schemas.Seal, wire.parse_object(raw)),
+        exists(request, name),
     )
     sealed = await served(request).sketches.seal(
         tenant_of(request), name, asked.operand, idempotency_key=key
@@ -218,7 +223,9 @@ async def merge_sketch(request: Request, name: NameInPath) -> Response:
     """As it is at this moment; 409 unless the two have the same spec and seed."""
     key = idempotency_key(request)
     asked = await read_json(
-        request, lambda raw: http_schemas.validate(http_schemas.Merge, wire.parse_object(raw))
+        request,
+        lambda raw: http_schemas.validate(http_schemas.Merge, wire.parse_object(raw)),
+        exists(request, name),
     )
     done = await served(request).sketches.merge(
         tenant_of(request), name, asked.source, asked.operands, idempotency_key=key
@@ -287,7 +294,7 @@ async def add_snapshot(
     key = idempotency_key(request)
     media_type(request, OCTETS)
     context = served(request)
-    data = await read_body(request, context.settings.max_snapshot_bytes)
+    data = await read_body(request, context.settings.max_snapshot_bytes, exists(request, name))
     with sent_as("/operand", "/operands"):
         done = await context.sketches.add_snapshot(
             tenant_of(request), name, data, operand, idempotency_key=key

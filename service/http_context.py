@@ -1,20 +1,22 @@
 """What every route needs: the use cases it serves, and the request's body, media types and keys.
 
-Bodies are read here and nowhere else, so that the size limit holds for every
-route: at once by Content-Length, else as soon as the bytes exceed it.
+Bodies are read here and nowhere else, so that the limits of one body and of all
+together hold for every route: at once by Content-Length, else as soon as the
+bytes exceed them.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, ParamSpec, Protocol, TypeVar
 
 from starlette.requests import Request
 
-from service import wire, wire_tensors
+from service import http_in_flight, wire, wire_tensors
 from service.errors import InvalidRequest, ServiceError, TooLarge, UnsupportedMedia
 from service.metrics import Metrics
 from service.settings import Settings
@@ -22,6 +24,8 @@ from service.sketches import Sketches
 
 P = ParamSpec("P")
 T = TypeVar("T")
+#: Returns, or refuses the request.
+Check = Callable[[], Awaitable[object]]
 
 JSON: Final = "application/json"
 TENSORS: Final = wire_tensors.MEDIA_TYPE
@@ -29,8 +33,10 @@ OCTETS: Final = "application/octet-stream"
 #: Until access keys exist every request is this tenant's.
 DEFAULT_TENANT: Final = "default"
 
-#: Joining chunks beyond this many bytes would hold up the event loop.
-_INLINE_JOIN_BYTES: Final = 1 << 20
+#: Copying bodies beyond this many bytes would hold up the event loop.
+_INLINE_COPY_BYTES: Final = 1 << 18
+#: Bodies beyond this many bytes are not read for a sketch that does not exist.
+_READ_UNSEEN_BYTES: Final = 1 << 16
 #: Below these, a safetensors body is read in tens of microseconds.
 _INLINE_TENSOR_BYTES: Final = 1 << 18
 _INLINE_HEADER_BYTES: Final = 1 << 12
@@ -90,31 +96,51 @@ def wants_tensors(request: Request) -> bool:
     return False
 
 
-async def read_body(request: Request, limit: int) -> bytes:
-    """The whole body. Raises TooLarge as soon as it is known to exceed `limit` bytes."""
-    announced = request.headers.get("content-length", "")
-    if announced.isascii() and announced.isdigit() and int(announced[:20]) > limit:
+async def read_body(request: Request, limit: int, first: Check | None = None) -> bytes:
+    """The whole body.
+
+    first: refuses the request for what is known without its body; asked before a long
+    one is read, and not at all for a short one. Raises TooLarge as soon as the body is
+    known to exceed `limit` bytes, and Overloaded as soon as all bodies exceed theirs.
+    """
+    held = http_in_flight.of(request)
+    announced = _announced(request)
+    if announced > limit:
         raise _too_large(limit)
-    chunks: list[bytes] = []
-    size = 0
+    if first is not None and announced > _READ_UNSEEN_BYTES:
+        await first()
+        first = None
+    held.reaches(announced)
+    # Not a list of chunks: very small ones would take many times their bytes.
+    body = bytearray()
     async for chunk in request.stream():
-        size += len(chunk)
+        size = len(body) + len(chunk)
         if size > limit:
             raise _too_large(limit)
-        chunks.append(chunk)
-    if size > _INLINE_JOIN_BYTES:
-        return await served(request).pool.run(b"".join, chunks)
-    return b"".join(chunks)
+        held.reaches(size)
+        body += chunk
+        if first is not None and size > _READ_UNSEEN_BYTES:
+            await first()
+            first = None
+    if len(body) > _INLINE_COPY_BYTES:
+        return await served(request).pool.run(bytes, body)
+    return bytes(body)
+
+
+def _announced(request: Request) -> int:
+    """Content-Length, 0 where there is none."""
+    announced = request.headers.get("content-length", "")
+    return int(announced[:20]) if announced.isascii() and announced.isdigit() else 0
 
 
 def _too_large(limit: int) -> TooLarge:
     return TooLarge(f"the body is over the limit of {limit} bytes")
 
 
-async def read_json(request: Request, parse: Callable[[bytes], T]) -> T:
-    """A JSON body, parsed; in the pool when it is large."""
+async def read_json(request: Request, parse: Callable[[bytes], T], first: Check | None = None) -> T:
+    """A JSON body, parsed; in the pool when it is large. first: as for read_body."""
     media_type(request, JSON)
-    body = await read_body(request, served(request).settings.max_body_bytes)
+    body = await read_body(request, served(request).settings.max_body_bytes, first)
     return await parsed(request, parse, body, len(body) <= wire.INLINE_JSON_BYTES)
 
 
@@ -122,10 +148,14 @@ async def read_columns(
     request: Request,
     from_json: Callable[[bytes], T],
     from_tensors: Callable[[bytes], T],
+    first: Check | None = None,
 ) -> T:
-    """A body of columns in either format, parsed; in the pool when it is large."""
+    """A body of columns in either format, parsed; in the pool when it is large.
+
+    first: as for read_body.
+    """
     kind = media_type(request, JSON, TENSORS)
-    body = await read_body(request, served(request).settings.max_body_bytes)
+    body = await read_body(request, served(request).settings.max_body_bytes, first)
     if kind == JSON:
         return await parsed(request, from_json, body, len(body) <= wire.INLINE_JSON_BYTES)
     header = int.from_bytes(body[:8], "little")
@@ -138,6 +168,11 @@ async def parsed(request: Request, parse: Callable[[Any], T], value: Any, inline
     if inline:
         return parse(value)
     return await served(request).pool.run(parse, value)
+
+
+def exists(request: Request, name: str) -> Check:
+    """A check that the sketch a request names is there. Raises NotFound."""
+    return partial(served(request).sketches.get, tenant_of(request), name)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from service.http_api import NameInPath
 from service.http_context import (
     JSON,
     TENSORS,
+    exists,
     parsed,
     read_columns,
     read_json,
@@ -58,7 +59,10 @@ _TENSORS_IN: Final = (
 async def draw_samples(request: Request, name: NameInPath) -> Response:
     """Sees every update acknowledged before the request was sent."""
     asked, several = await read_columns(
-        request, http_bodies.sample_from_json, http_bodies.sample_from_tensors
+        request,
+        http_bodies.sample_from_json,
+        http_bodies.sample_from_tensors,
+        exists(request, name),
     )
     with sent_queries(several):
         drawn = await served(request).sketches.sample(tenant_of(request), name, asked)
@@ -137,7 +141,9 @@ async def draw_many(request: Request) -> Response:
 )
 async def estimate_coordinates(request: Request, name: NameInPath) -> Response:
     """With the standard error of each."""
-    index, queries, several = await read_json(request, http_bodies.estimate_from_json)
+    index, queries, several = await read_json(
+        request, http_bodies.estimate_from_json, exists(request, name)
+    )
     with sent_queries(several):
         found, version = await served(request).sketches.estimate(
             tenant_of(request), name, index, queries
@@ -171,7 +177,9 @@ async def estimate_coordinates(request: Request, name: NameInPath) -> Response:
 )
 async def estimate_norm(request: Request, name: NameInPath) -> Response:
     """Of the spec's power, or another the sketch can serve."""
-    power, queries, several = await read_json(request, http_bodies.norm_from_json)
+    power, queries, several = await read_json(
+        request, http_bodies.norm_from_json, exists(request, name)
+    )
     sketches = served(request).sketches
     with sent_queries(several):
         found, version = await sketches.norm(tenant_of(request), name, power, queries)

@@ -23,6 +23,7 @@ from service.errors import InvalidRequest, ServiceError
 from service.http_context import (
     JSON,
     Served,
+    exists,
     idempotency_key,
     part_key,
     read_columns,
@@ -33,8 +34,6 @@ from service.http_context import (
 from sketch_core.batch import Columns
 
 _NAME: Final = re.compile(schemas.NAME_PATTERN[1:-1])
-#: Parts of one request under way at a time; enough for a store to group their writes.
-_PARTS_AT_ONCE: Final = 64
 
 Asked = TypeVar("Asked")
 
@@ -58,7 +57,10 @@ async def update_sketch(request: Request) -> Response:
     name = checked_name(request.path_params["name"])
     key = idempotency_key(request)
     columns = await read_columns(
-        request, http_bodies.update_from_json, http_bodies.update_from_tensors
+        request,
+        http_bodies.update_from_json,
+        http_bodies.update_from_tensors,
+        exists(request, name),
     )
     done = await served(request).sketches.update(
         tenant_of(request), name, columns, idempotency_key=key
@@ -99,7 +101,7 @@ async def each_part(
     of_sketch: dict[str | None, list[int]] = {}
     for at, (name, _) in enumerate(parts):
         of_sketch.setdefault(name, []).append(at)
-    room = asyncio.Semaphore(_PARTS_AT_ONCE)
+    room = asyncio.Semaphore(context.settings.request_parts_at_once)
 
     async def serve_in_turn(turns: list[int]) -> None:
         async with room:

@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import http_origins, http_problems, metrics, wire
 from service.health import Health
+from service.http_in_flight import BodiesInFlight
 
 _LOG: Final = logging.getLogger("sketchd.http")
 _ACCESS: Final = logging.getLogger("sketchd.access")
@@ -31,14 +32,21 @@ _SANE_ID: Final = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 class RequestBoundary:
     """Gives each request an id, counts it while it is under way, and answers what nobody caught.
 
-    keyless: no access keys exist, so that browsers must name this machine.
+    bodies: where their bodies count until the answer begins. keyless: no access keys
+    exist, so that browsers must name this machine.
     """
 
     def __init__(
-        self, app: ASGIApp, health: Health, access_log: bool, keyless: bool = True
+        self,
+        app: ASGIApp,
+        health: Health,
+        bodies: BodiesInFlight,
+        access_log: bool,
+        keyless: bool = True,
     ) -> None:
         self._app = app
         self._health = health
+        self._bodies = bodies
         self._access_log = access_log
         self._keyless = keyless
 
@@ -50,11 +58,13 @@ class RequestBoundary:
         metrics.received("http")
         request_id = _request_id(scope)
         status = 0
+        held = self._bodies.begin(scope)
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                held.release()  # a client may take its time to read the answer
                 MutableHeaders(scope=message)["X-Request-ID"] = request_id
             if scope["method"] == "HEAD" and message["type"] == "http.response.body":
                 message = {**message, "body": b""}
@@ -69,6 +79,7 @@ class RequestBoundary:
                     raise
                 await http_problems.unexpected(request_id)(scope, receive, send_with_id)
             finally:
+                held.release()
                 if self._access_log:
                     _log_access(scope, request_id, status, time.perf_counter() - started)
 

@@ -95,10 +95,18 @@ class Settings:
 
     max_body_bytes: int = _bytes(16 * _MIB, "Largest request body, snapshots excepted.")
     max_snapshot_bytes: int = _bytes(272 * _MIB, "Largest snapshot taken in.")
+    max_bodies_bytes: int = _bytes(
+        512 * _MIB,
+        "Bytes of bodies held at once, over all requests; more is answered 503. A body that comes "
+        "alone is always taken.",
+    )
     max_batch_updates: int = _count(
         1_000_000, "Numbers in one update batch: pairs, entries, or rows times columns."
     )
     max_request_sketches: int = _count(4096, "Sketches in one request to a batch endpoint.")
+    request_parts_at_once: int = _count(
+        64, "Sketches of one such request served at a time; enough for a store to group writes."
+    )
     max_sample_count: int = _count(10_000, "Draws of one sample request, over all its queries.")
     max_request_draws: int = _count(
         100_000, "Draws of one request to /v1/samples, over all its parts and their queries."

@@ -23,6 +23,7 @@ from service.settings import Settings
 
 TENSORS = "application/x-safetensors"
 PROBLEM = "application/problem+json"
+JSON = {"content-type": "application/json"}
 VECTOR = {"kind": "vector", "shape": {"n": 1_000_000}, "seed": 7}
 MATRIX = {"kind": "matrix", "shape": {"n": 100_000, "d": 4}, "seed": 7}
 

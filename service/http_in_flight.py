@@ -1,0 +1,75 @@
+"""How many bytes of request bodies are held at once, over all requests.
+
+Each body has a limit of its own, but any number may come at a time. A body counts
+from when its length is known, or as its bytes arrive where no length was announced,
+until its answer begins. What goes over is refused at once: a body that waited for
+room would keep what it has, and the others might wait for just that.
+"""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.types import Scope
+
+from service.errors import Overloaded
+
+_SCOPE_KEY = "sketchd.body"
+
+
+class BodiesInFlight:
+    """The bytes of bodies now held, at most `limit`; touched on the event loop only.
+
+    One body is taken whatever its size while no other is held: its own limit bounds it.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._held = 0
+
+    @property
+    def held(self) -> int:
+        """Bytes of all bodies under way."""
+        return self._held
+
+    def begin(self, scope: Scope) -> BodyInFlight:
+        """The body of a request, empty so far; `of` finds it again."""
+        body = BodyInFlight(self)
+        scope[_SCOPE_KEY] = body
+        return body
+
+    def _grow(self, own: int, more: int) -> None:
+        others = self._held - own
+        if others and self._held + more > self._limit:
+            raise Overloaded(
+                f"the bodies of other requests hold {others} of the {self._limit} bytes there are "
+                "for all of them"
+            )
+        self._held += more
+
+    def _shrink(self, size: int) -> None:
+        self._held -= size
+
+
+class BodyInFlight:
+    """What one request's body takes of the whole."""
+
+    def __init__(self, bodies: BodiesInFlight) -> None:
+        self._bodies = bodies
+        self._size = 0
+
+    def reaches(self, size: int) -> None:
+        """The body is, or will be, at least `size` bytes. Raises Overloaded."""
+        if size > self._size:
+            self._bodies._grow(self._size, size - self._size)
+            self._size = size
+
+    def release(self) -> None:
+        """The body is held no longer. Releasing twice is releasing once."""
+        size, self._size = self._size, 0
+        self._bodies._shrink(size)
+
+
+def of(request: Request) -> BodyInFlight:
+    """The body of a request that the boundary has let in."""
+    body: BodyInFlight = request.scope[_SCOPE_KEY]
+    return body
