@@ -54,6 +54,7 @@ class ArrivalList:
     first_gaps: e_i, float64 (m,). log_rate: ln f(y_i), float64 (m,); the order is
     that of log_rate - ln(first_gaps). log_cut: where the list ends on that
     scale; -inf when it holds every coordinate that can arrive. log_total: ln Σ f(y_j).
+    All logarithms may be relative to that of one common rate.
     """
 
     index: U64
@@ -77,10 +78,12 @@ def answer(
     count: int,
     replacement: bool,
     draw: int,
+    threshold: float | None = None,
 ) -> Sample:
     """Draw `count` coordinates from a list of arrivals.
 
-    power: None for softmax, whose threshold is reported as a logarithm. norm: as reported.
+    power: None for softmax, whose threshold is reported as a logarithm. norm, threshold: as
+    reported; a list of relative rates cannot tell the threshold, others can (None).
     """
     size = arrivals.index.size
     log_threshold = arrivals.log_arrival(count) if size > count else arrivals.log_cut
@@ -98,9 +101,8 @@ def answer(
         chosen = np.arange(min(count, size))
         inclusion = ppswor.inclusion_probabilities(arrivals.log_rate[chosen], log_threshold)
     status: Status = "ok" if chosen.size == count else "partial" if chosen.size else "failed"
-    threshold = log_threshold
-    if power is not None:
-        threshold = math.exp(log_threshold / power)
+    if threshold is None:
+        threshold = log_threshold if power is None else math.exp(log_threshold / power)
     return Sample(
         status=status,
         index=arrivals.index[chosen],

@@ -25,10 +25,11 @@ import numpy.typing as npt
 
 from sketch_core.batch import Batch
 from sketch_core.draws import ArrivalList, answer, check_request, empty_sample
-from sketch_core.errors import InvalidQuery
-from sketch_core.hashing import U64
+from sketch_core.errors import InvalidQuery, InvalidSpec
+from sketch_core.hashing import I64, U64
+from sketch_core.log_rates import contenders, log_ratio, log_sum, preference, times_exp
 from sketch_core.operand_state import OperandState, check_index
-from sketch_core.parameters import PARAMETERS, SKETCH_POWERS
+from sketch_core.parameters import SKETCH_POWERS, Distribution, number
 from sketch_core.results import Estimates, Norm, Sample
 from sketch_core.scaling import Race, natural_log, quantum_exponent
 from sketch_core.spec import OPERANDS, Spec
@@ -39,6 +40,10 @@ F64 = npt.NDArray[np.float64]
 _EPS: Final = float(np.finfo(np.float64).eps)
 #: Dense numbers turned into floats at a time.
 _CHUNK_NUMBERS: Final = 1 << 20
+#: A |y_i| below this share of the largest is multiplied by its scale apart, lest it vanish, …
+_FAR: Final = 2.0**-1000
+#: … and by this power of two for as long.
+_LIFT_BITS: Final = 1500
 #: Numbers of projected queries that exist at a time (a single query may have more).
 _PROJECTED_NUMBERS: Final = 1 << 21
 
@@ -109,14 +114,6 @@ class ExactSketch(OperandState):
             out[:, start : start + step] = products
         return out
 
-    def _log_rates(self, y: F64) -> F64:
-        """ln f(y_i), -inf where f is 0."""
-        if self._power is None:
-            assert self.spec.distribution.temperature is not None
-            return y / self.spec.distribution.temperature
-        with np.errstate(divide="ignore"):
-            return self._power * np.log(np.abs(y))
-
     def _race(self, draw: int) -> Race:
         power = self._power if self._scaled and self._power is not None else 2.0
         return Race(self.spec.seed, draw, power, self.spec.clip)
@@ -132,45 +129,42 @@ class ExactSketch(OperandState):
         ]
 
     def _sample_one(self, y: F64, count: int, replacement: bool, draw: int) -> Sample:
-        log_rate = self._log_rates(y)
-        alive = np.flatnonzero(log_rate > -np.inf)
+        alive = _possible(self.spec.distribution, y)
         if alive.size == 0:
             return empty_sample(draw, replacement=replacement)
         race = self._race(draw)
-        gaps, key = self._arrivals(race, alive.astype(np.uint64), y[alive], log_rate[alive])
-        first = _first_arrivals(key, race.bits(alive.astype(np.uint64)), count + 1)
-        chosen = alive[first]
-        log_total = _log_sum(log_rate[alive])
-        complete = chosen.size == alive.size
+        sizes = preference(self.spec.distribution, y[alive])
+        log_rate = log_ratio(self.spec.distribution, sizes, float(sizes.max()))
+        log_total = log_sum(log_rate)
+        if self._scaled:
+            racing = alive.astype(np.uint64)
+            gaps = race.first_gaps(racing)
+            key = _scaled_keys(race, sizes, race.scales(racing))
+        else:
+            among, log_rate = contenders(self.spec.distribution, sizes, count + 1)
+            racing = alive[among].astype(np.uint64)
+            gaps = race.unrounded_gaps(racing)
+            key = log_rate - natural_log(gaps)
+        first = _first_arrivals(key, race.bits(racing), count + 1)
+        chosen = racing[first]
         arrivals = ArrivalList(
-            index=chosen.astype(np.uint64),
-            value=y[chosen],
+            index=chosen,
+            value=y[chosen.astype(np.int64)],
             first_gaps=gaps[first],
-            log_rate=log_rate[chosen],
-            log_cut=-math.inf if complete else float(key[first[-1]]),
+            log_rate=log_rate[first],
+            log_cut=-math.inf if chosen.size == alive.size else float(key[first[-1]]),
             log_total=log_total,
         )
         return answer(
             race,
             arrivals,
             power=self._power,
-            norm=self._from_log_total(log_total, self._power),
+            norm=_norm(self.spec.distribution, float(sizes.max()), log_total),
             count=count,
             replacement=replacement,
             draw=draw,
+            threshold=_threshold(self.spec.distribution, arrivals, count),
         )
-
-    def _arrivals(self, race: Race, index: U64, y: F64, log_rate: F64) -> tuple[F64, F64]:
-        """First gaps e_i, and the keys ln f(y_i) - ln e_i that order the race, largest first."""
-        if not self._scaled:
-            gaps = race.unrounded_gaps(index)
-            return gaps, log_rate - natural_log(gaps)
-        gaps = race.first_gaps(index)
-        # Through |y| · scale, as a sketch has it, so that equal ones are equal here too.
-        return gaps, race.power * np.log(np.abs(y) * race.scales(index)) + _scale_offset(race)
-
-    def _from_log_total(self, log_total: float, power: float | None) -> float:
-        return log_total if power is None else math.exp(log_total / power)
 
     def estimate(self, index: U64, *, queries: F64 | None = None) -> list[Estimates]:
         """y at index, uint64 (b,), one a query; the standard errors are 0."""
@@ -182,37 +176,76 @@ class ExactSketch(OperandState):
         ]
 
     def norm(self, power: float | None = None, *, queries: F64 | None = None) -> list[Norm]:
-        """‖y‖_power for any power a spec may have, one a query.
+        """‖y‖_power for any power above 0, one a query; inf where it is beyond float64.
 
         power None: the spec's own; for softmax the logarithm of Σ exp(y_i / temperature).
         """
-        allowed = PARAMETERS["power"]
-        if power is not None and not allowed.low <= power <= allowed.high:
-            reason = f"must be between {allowed.low} and {allowed.high}"
-            raise InvalidQuery(reason, pointer="/power")
-        wanted = self._power if power is None else power
-        out = []
-        for y in self._vectors(self._queries(queries)):
-            if wanted is None:
-                out.append(Norm(None, _log_sum(self._log_rates(y)), 0.0))
-                continue
-            with np.errstate(divide="ignore"):
-                log_total = _log_sum(wanted * np.log(np.abs(y)))
-            out.append(Norm(wanted, math.exp(log_total / wanted), 0.0))
-        return out
+        law = self.spec.distribution
+        if power is not None:
+            try:
+                law = Distribution(float(number("power", power, "/power")))
+            except InvalidSpec as refused:
+                raise InvalidQuery(refused.detail, pointer="/power") from refused
+        return [
+            Norm(law.power, _norm_of(law, y), 0.0) for y in self._vectors(self._queries(queries))
+        ]
 
 
-def _scale_offset(race: Race) -> float:
-    """ln of the scales' quantum, to the power."""
-    return race.power * quantum_exponent(race.power) * math.log(2.0)
+def _possible(law: Distribution, y: F64) -> npt.NDArray[np.intp]:
+    """The coordinates with f(y_i) > 0."""
+    return np.arange(y.size) if law.power is None else np.flatnonzero(y)
 
 
-def _log_sum(logs: F64) -> float:
-    """ln Σ exp(logs); -inf for nothing."""
-    largest = float(logs.max(initial=-np.inf))
-    if largest == -np.inf:
-        return -math.inf
-    return largest + math.log(float(np.exp(logs - largest).sum()))
+def _norm_of(law: Distribution, y: F64) -> float:
+    """‖y‖_p, or ln Σ exp(y_i / temperature)."""
+    sizes = preference(law, y[_possible(law, y)])
+    if sizes.size == 0:
+        return 0.0
+    largest = float(sizes.max())
+    return _norm(law, largest, log_sum(log_ratio(law, sizes, largest)))
+
+
+def _norm(law: Distribution, largest: float, log_total: float) -> float:
+    """The norm of a y whose largest |y_i|, or y_i, is given, and ln Σ f(y_i) relative to its f."""
+    if law.power is None:
+        assert law.temperature is not None
+        return largest / law.temperature + log_total
+    return times_exp(largest, log_total / law.power)
+
+
+def _threshold(law: Distribution, arrivals: ArrivalList, count: int) -> float:
+    """τ, the scaled size of the first coordinate that `count` leaves out; as Sample has it."""
+    all_are_in = arrivals.index.size <= count
+    if law.power is None:
+        assert law.temperature is not None
+        if all_are_in:
+            return -math.inf
+        log_gap = math.log(float(arrivals.first_gaps[count]))
+        return float(arrivals.value[count]) / law.temperature - log_gap
+    if all_are_in:
+        return 0.0
+    log_gap = math.log(float(arrivals.first_gaps[count]))
+    return times_exp(abs(float(arrivals.value[count])), -log_gap / law.power)
+
+
+def _scaled_keys(race: Race, sizes: F64, scales: I64) -> F64:
+    """p · ln |z_i|, relative to p · ln of the largest |y_i|: float64 (m,).
+
+    sizes: |y_i|, float64 (m,); scales: in quanta, int64 (m,). Through |y| · scale, as a
+    sketch has it, so that what is equal there is equal here too.
+    """
+    largest = float(sizes.max())
+    exponent = math.frexp(largest)[1]
+    # Times a power of two, which rounds nothing.
+    quotient = np.ldexp(sizes, -exponent)
+    far = np.flatnonzero(quotient < _FAR)
+    quotient[far] = np.ldexp(sizes[far], _LIFT_BITS - exponent)
+    logs = np.log(quotient * scales)
+    logs[far] -= _LIFT_BITS * math.log(2.0)
+    logs += quantum_exponent(race.power) * math.log(2.0)
+    logs -= math.log(math.ldexp(largest, -exponent))
+    keys: F64 = race.power * logs
+    return keys
 
 
 def _first_arrivals(key: F64, tie_break: U64, count: int) -> npt.NDArray[np.intp]:

@@ -9,6 +9,10 @@ from typing import Any, Final
 
 from sketch_core.errors import InvalidSpec
 
+#: The ends of the positive float64 numbers.
+LEAST_POSITIVE: Final = math.ulp(0.0)
+LARGEST: Final = math.nextafter(math.inf, 0.0)
+
 
 @dataclass(frozen=True, slots=True)
 class Range:
@@ -17,6 +21,15 @@ class Range:
     low: float
     high: float
     integer: bool = True
+
+    @property
+    def reason(self) -> str:
+        """Why a number outside is refused."""
+        if (self.low, self.high) == (LEAST_POSITIVE, LARGEST):
+            return "must be finite and more than 0"
+        if self.integer:
+            return f"must be between {int(self.low)} and {int(self.high)}"
+        return f"must be between {self.low} and {self.high}"
 
 
 #: The one table of parameter ranges; it documents and validates.
@@ -33,8 +46,7 @@ PARAMETERS: Final[dict[str, Range]] = {
     "estimate_width": Range(1, 1 << 22),
     # One row cannot tell a coordinate from another in its bucket.
     "depth": Range(3, 31),
-    # Smaller powers have norms beyond float64: ‖y‖_p of n ones is n^(1/p).
-    "power": Range(0.125, 64.0, integer=False),
+    "power": Range(LEAST_POSITIVE, LARGEST, integer=False),
     "temperature": Range(2.0**-60, 2.0**60, integer=False),
     "x": Range(-(2.0**60), 2.0**60, integer=False),
 }
@@ -69,12 +81,7 @@ def number(field: str, value: object, pointer: str) -> float:
     elif isinstance(value, float) and not math.isfinite(value):
         raise InvalidSpec("must be finite", pointer=pointer)
     if not allowed.low <= value <= allowed.high:
-        low, high = (
-            (int(allowed.low), int(allowed.high))
-            if allowed.integer
-            else (allowed.low, allowed.high)
-        )
-        raise InvalidSpec(f"must be between {low} and {high}", pointer=pointer)
+        raise InvalidSpec(allowed.reason, pointer=pointer)
     return value
 
 

@@ -25,10 +25,12 @@ class Sample:
     index: uint64 (m,), m <= count. value: float64 (m,), estimates of y_i.
     probability: float64 (m,), estimates of |y_i|^p / ‖y‖_p^p (of softmax for
     softmax). inclusion_probability: float64 (m,), or None with replacement.
-    norm: the estimate of ‖y‖_p (ln Σ exp(y_i / temperature) for softmax).
+    norm: the estimate of ‖y‖_p (ln Σ exp(y_i / temperature) for softmax); inf
+    where float64 does not hold it, as n^(1/p) for a tiny p (a service writes null).
     threshold: τ, the scaled magnitude below which nothing was served; 0 when
     every nonzero coordinate was (for softmax its logarithm, then -inf; a
-    service writes null). draw: which list.
+    service writes null). Beyond float64 inf, or the least positive number.
+    draw: which list.
     """
 
     status: Status
@@ -52,7 +54,10 @@ class Estimates:
 
 @dataclass(frozen=True, slots=True)
 class Norm:
-    """An estimate of ‖y‖_power (ln Σ exp(y_i / temperature) for softmax, power None)."""
+    """An estimate of ‖y‖_power (ln Σ exp(y_i / temperature) for softmax, power None).
+
+    norm: inf where float64 does not hold it.
+    """
 
     power: float | None
     norm: float

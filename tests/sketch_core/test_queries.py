@@ -440,7 +440,7 @@ def test_impossible_requests_are_refused(method: str) -> None:
     with pytest.raises(InvalidQuery) as caught:
         sketch.estimate(np.array([0, 999, 1000], np.uint64))
     assert caught.value.pointer == "/index/2"
-    for power in (0.0, -1.0, math.nan, math.inf, 1.5 if method == "sketch" else 0.01):
+    for power in (0.0, -1.0, math.nan, math.inf, 1.5 if method == "sketch" else -5e-324):
         with pytest.raises(InvalidQuery) as caught:
             sketch.norm(power)
         assert caught.value.pointer == "/power"
