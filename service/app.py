@@ -44,6 +44,7 @@ from service.sqlite_writer import SqliteLimits
 from service.store_memory import MemoryStore
 from service.store_sqlite import SqliteStore
 from service.store_timed import TimedStore
+from sketch_core import bound_table_cache
 
 _SQLITE = "sqlite:///"
 
@@ -108,6 +109,7 @@ class Runtime:
 def build(settings: Settings, *, clock: Clock | None = None, store: Store | None = None) -> Runtime:
     """Make everything and start nothing. clock, store: others than the settings', for tests."""
     clock = clock if clock is not None else SystemClock()
+    bound_table_cache(settings.table_cache_bytes)
     registry = CollectorRegistry()
     metrics = Metrics(registry)
     inner = store if store is not None else open_store(settings, clock)

@@ -137,6 +137,11 @@ class Settings:
     cache_bytes: int = _bytes(
         512 * _MIB, "Folded states kept in memory; those in use come on top.", 0
     )
+    table_cache_bytes: int = _bytes(
+        48 * _MIB,
+        "Tables of hashes and scales kept in memory; others are made at each use.",
+        4 * _MIB,
+    )
     fold_chunk_bytes: int = _bytes(
         4 * _MIB, "Log bytes read and folded at a time (one entry may be larger)."
     )

@@ -6,6 +6,7 @@ What a process needs to sketch on its side and ship only the snapshot:
     new_sketch(spec) -> Sketch          an empty sketch, or the dense operands of the exact method
     quantise(spec, Columns(...))        a checked batch of increments, for Sketch.apply
     to_snapshot, from_snapshot          the state as canonical bytes, and back
+    bound_table_cache(bytes)            how much memory tables kept for speed may take
 
 The modules say what each part computes, from which paper, and what it guarantees.
 """
@@ -18,6 +19,7 @@ from sketch_core.errors import SketchError
 from sketch_core.results import Estimates, Norm, Sample
 from sketch_core.sketch import Sketch, new_sketch
 from sketch_core.spec import Spec, resolve
+from sketch_core.table_cache import bound_table_cache
 
 __all__ = [
     "Batch",
@@ -28,6 +30,7 @@ __all__ = [
     "Sketch",
     "SketchError",
     "Spec",
+    "bound_table_cache",
     "from_snapshot",
     "new_sketch",
     "quantise",

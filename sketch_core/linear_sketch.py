@@ -14,7 +14,6 @@ Guarantee. See heavy_hitters.py and ppswor.py. A y whose cells are all within
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Iterable
 from typing import Final
@@ -35,6 +34,7 @@ from sketch_core.scaling import Race, quantum_exponent, scale_bits
 from sketch_core.sizing import Sizes
 from sketch_core.spec import OPERANDS, Spec
 from sketch_core.state import Arrays, LinearState
+from sketch_core.table_cache import TABLES
 
 F64 = npt.NDArray[np.float64]
 
@@ -51,18 +51,26 @@ _PROJECTED_NUMBERS: Final = 1 << 21
 #: A list serves at most `samples` coordinates, or one for so many buckets of the last level:
 #: more than that no table of this width tells apart.
 _BUCKETS_A_SERVED: Final = 8
-#: Geometries kept for reuse: hash keys and first-level addresses, about 230 KiB each at depth 5.
-_GEOMETRIES: Final = 128
+#: What the hash keys and the objects of a geometry take, roughly, beside its arrays.
+_GEOMETRY_BYTES: Final = 4096
 
 
-@functools.lru_cache(maxsize=_GEOMETRIES)
 def _hierarchy(seed: int, repetition: int, n: int, sizes: Sizes) -> Hierarchy:
-    return Hierarchy(seed, repetition, n, sizes)
+    def make() -> tuple[Hierarchy, int]:
+        # The first level's prefixes, uint64, and (below others) their addresses, int32 a row.
+        prefixes = ((n - 1) >> sizes.shifts[0]) + 1
+        each = 8 + (4 * sizes.depth if sizes.levels > 1 else 0)
+        return Hierarchy(seed, repetition, n, sizes), _GEOMETRY_BYTES + each * prefixes
+
+    return TABLES.get((Hierarchy, seed, repetition, n, sizes), make)
 
 
-@functools.lru_cache(maxsize=_GEOMETRIES)
 def _unscaled(seed: int, sizes: Sizes) -> CountSketch:
-    return CountSketch(seed, UNSCALED_REPETITION, sizes.depth, sizes.estimate_width)
+    def make() -> tuple[CountSketch, int]:
+        sketch = CountSketch(seed, UNSCALED_REPETITION, sizes.depth, sizes.estimate_width)
+        return sketch, _GEOMETRY_BYTES
+
+    return TABLES.get((CountSketch, seed, sizes), make)
 
 
 def empty_arrays(spec: Spec) -> Arrays:

@@ -35,7 +35,6 @@ decide races, keep full relative precision.
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import Final
 
@@ -43,6 +42,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sketch_core.hashing import EXPONENTIAL, I64, REPEAT, U64, derive_key, mix
+from sketch_core.table_cache import TABLES
 
 F64 = npt.NDArray[np.float64]
 
@@ -134,9 +134,18 @@ def scale_bits(power: float, clip: int) -> int:
     return math.ceil(clip / power) - quantum_exponent(power) + 1
 
 
-@functools.lru_cache(maxsize=16)
 def _scale_table(power: float, clip: int) -> tuple[int, I64]:
-    """The index of the first interval of v, and the scales from there on; all below are clipped.
+    """The index of the first interval of v, and the scales from there on; all below are clipped."""
+
+    def make() -> tuple[tuple[int, I64], int]:
+        first, table = _new_scale_table(power, clip)
+        return (first, table), table.nbytes
+
+    return TABLES.get((_new_scale_table, power, clip), make)
+
+
+def _new_scale_table(power: float, clip: int) -> tuple[int, I64]:
+    """What _scale_table says, made anew.
 
     One interval more than there are, for variates that round up to 1.
     """

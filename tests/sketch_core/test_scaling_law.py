@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pytest
 
 from sketch_core import scaling
+from sketch_core.table_cache import TABLES
 
 F64 = npt.NDArray[np.float64]
 POWERS = (1.0, 1.1, 1.25, 1.5, 1.75, 2.0)
@@ -56,10 +57,10 @@ def test_other_ratios_move_by_less_than_1e_4(power: float) -> None:
 
 
 def test_a_coarser_rounding_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    scaling._scale_table.cache_clear()
+    TABLES.clear()
     monkeypatch.setattr(scaling, "SCALE_BITS", 7)
     try:
         far = 1.05 * np.geomspace(1.0, 1e9, 1000)
         assert np.abs(deviations(2.0, far)).max() > 1e-4
     finally:
-        scaling._scale_table.cache_clear()
+        TABLES.clear()

@@ -19,12 +19,12 @@ from typing import Final
 PACKAGES: Final = ("service", "sketch_core")
 
 #: The standard library without input, output, clocks, environment or logging.
-#: `secrets` draws the seed of a sketch that was given none.
+#: `secrets` draws the seed of a sketch that was given none; `threading` has the lock of a cache.
 PURE_STDLIB: Final = frozenset(
     {
         "__future__", "abc", "bisect", "collections", "copy", "dataclasses", "enum", "fractions",
         "functools", "hashlib", "heapq", "itertools", "json", "math", "numbers", "operator", "re",
-        "secrets", "struct", "types", "typing", "zlib",
+        "secrets", "struct", "threading", "types", "typing", "zlib",
     }
 )  # fmt: skip
 
