@@ -65,7 +65,7 @@ def measure(full: bool, position: int, seed: int) -> Row:
     case = (grid.LONG if full else grid.SHORT)[position]
     drawn = grid.drawn(case, seed)
     order = grid.order(drawn)
-    others = [grid.zeros(drawn), grid.number_of_distinct(drawn), *([order] if order else [])]
+    others = [grid.number_of_distinct(drawn), *([order] if order else [])]
     differs, served = grid.first_differs(drawn)
     return Row(
         name=case.name.replace(" (long)", ""),

@@ -25,13 +25,6 @@ LONG_SHIFT: Final = 0.06
 HEAVY_SHIFT: Final = 0.16
 #: Draws with replacement of each list; each is as good as a first draw.
 INDEPENDENT: Final = 8
-#: Share of draws that may be of coordinates that are zero. In a table of w buckets a
-#: zero coordinate shares three cells of five with a given heavy one with
-#: probability 10 / w³, and is drawn where noise makes up for the other two; at p = 1
-#: widths are small enough that long grids see one such draw now and then. Set after
-#: 11 of 3.0 million were seen in the long grid, where none had been allowed: it notices
-#: when that gets worse, no more.
-ZERO_RATE: Final = 2e-5
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,11 +157,6 @@ def number_of_distinct(item: Drawn) -> Verdict:
     size = item.independent.shape[1]
     expected = distinct_law(law(item).share, size)
     return decisions.chi_square(np.bincount(count, minlength=size + 1)[1:], expected[1:])
-
-
-def zeros(item: Drawn) -> Verdict:
-    """Draws of coordinates that are zero."""
-    return decisions.rate_at_most(item.never, item.draws, ZERO_RATE)
 
 
 def neighbours_agree(item: Drawn) -> Verdict:

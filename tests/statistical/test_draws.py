@@ -70,9 +70,11 @@ def test_neighbouring_repeats_are_as_frequent_as_in_the_law(drawn: Drawn) -> Non
         decide(verdict, "a draw that repeats the one before")
 
 
-def test_hardly_anything_is_drawn_that_is_zero(drawn: Drawn) -> None:
-    """None in 10,000 draws is test_never_drawn; this bounds the rate over more of them."""
-    decide(grid.zeros(drawn), "draws of zeros")
+def test_nothing_is_drawn_that_is_zero(drawn: Drawn) -> None:
+    """None in any case: the long grid's 3 million draws show a rate of 1 in a million nine
+    times in ten. The decoder that peeled all it found at once drew 11 of them.
+    """
+    assert drawn.never == 0, f"{drawn.never} of {drawn.draws} draws"
 
 
 def test_lists_are_whole(drawn: Drawn) -> None:
