@@ -94,13 +94,23 @@ long_column = st.lists(st.integers(-99, 1 << 64) | st.floats(), max_size=40)
 long_object = st.dictionaries(
     st.text(st.sampled_from("ab[]"), max_size=3), long_column | st.text("[]12,", max_size=9)
 )
+rows = st.lists(st.lists(st.integers(-9, 99), max_size=9), max_size=20)
+part = st.dictionaries(
+    st.text("a}],", max_size=2), rows | long_column | st.text('"{}[],\\', max_size=5), max_size=3
+)
+batch = st.dictionaries(
+    st.text("ab", max_size=2),
+    rows | st.lists(part, max_size=9) | st.lists(st.text("1,]", max_size=4)),
+)
 
 
 @given(
     body=json_text
     | long_object.map(lambda one: json.dumps(one).encode())
     | long_object.map(lambda one: json.dumps(one).replace(" 1", ",1").encode())
-    | st.lists(long_object).map(lambda one: json.dumps(one).encode()),
+    | st.lists(long_object).map(lambda one: json.dumps(one).encode())
+    | batch.map(lambda one: json.dumps(one).encode())
+    | batch.map(lambda one: json.dumps(one, separators=(",", " :")).replace(",", " ,").encode()),
     piece_bytes=st.integers(1, 24),
 )
 def test_parsing_in_pieces_is_parsing_whole(body: bytes, piece_bytes: int) -> None:
@@ -147,9 +157,27 @@ def test_long_columns_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(wire_long, "from_json", counting)
     columns = {"index": list(range(100_000)), "delta": [0.5] * 100_000}
-    assert wire.parse_json(json.dumps(columns).encode()) == columns
-    assert len(sizes) > 10
-    assert max(sizes) < 2 * wire_long.PIECE_BYTES
+    row = list(range(30))
+    for body in (
+        columns,
+        {"index": [str(at) for at in range(100_000)], "delta": [1] * 100_000},
+        {"operand": "A", "row": row * 300, "values": [row] * 9000},
+        {"queries": [row * 3000] * 9},
+        {"updates": [{"sketch": "a", "index": row, "delta": row}] * 3000},
+        {
+            "updates": [
+                {"sketch": "a"},
+                {"sketch": "b"},
+                {"sketch": "c", **columns},
+                {"sketch": "d"},
+            ]
+        },
+    ):
+        for indent in (None, 1):
+            sizes.clear()
+            assert wire.parse_json(json.dumps(body, indent=indent).encode()) == body
+            assert len(sizes) > 10
+            assert max(sizes) <= 2 * wire_long.PIECE_BYTES + 2
 
 
 @pytest.mark.parametrize("opening", ["[", '{"a":', '[{"a":'])
