@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import ipaddress
 import logging
 import os
@@ -23,6 +24,7 @@ from service.settings import InvalidSetting, Settings, variable
 _BACKLOG: Final = 2048
 #: uvicorn cancels requests this long after the drain has given up on them.
 _DRAIN_MARGIN_SECONDS: Final = 1.0
+_SWITCH_SECONDS: Final = 0.001
 _BROKEN_HTTP: Final = middleware.problem_of_broken_http()
 
 
@@ -55,6 +57,9 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to accept, then say so."""
         await super().startup(sockets=sockets)
+        # What is there by now stays: no later collection has to walk through it.
+        gc.collect()
+        gc.freeze()
         if not self.should_exit:
             print(self._ready, file=sys.stderr, flush=True)
 
@@ -77,9 +82,7 @@ def run(settings: Settings) -> None:
         )
     address = loopback_address(settings.host)
     _configure_logging(settings)
-    # The pool is the parallelism: products within a job would start threads that wait
-    # for a processor the other jobs are using.
-    threadpool_limits(limits=1, user_api="blas")
+    share_the_processor()
     try:
         runtime = composition.build(settings)
     except InvalidSetting as error:
@@ -99,6 +102,15 @@ def run(settings: Settings) -> None:
     server = Server(config, runtime, ready_line(listening, settings.store))
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         runner.run(_serve(server, runtime, listening, settings))
+
+
+def share_the_processor() -> None:
+    """Tell libraries and interpreter that this process has a pool of threads and an event loop."""
+    # The pool is the parallelism: products within a job would start threads that wait
+    # for a processor the other jobs are using.
+    threadpool_limits(limits=1, user_api="blas")
+    # A thread of the pool that computes in Python keeps the event loop waiting that long.
+    sys.setswitchinterval(_SWITCH_SECONDS)
 
 
 async def _serve(

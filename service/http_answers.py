@@ -47,6 +47,11 @@ def info(sketch: Info) -> dict[str, Any]:
     }
 
 
+def is_long(sketch: Info) -> bool:
+    """Whether writing the info of a sketch would hold the event loop up."""
+    return sketch.spec.x is not None and len(sketch.spec.x) > wire.INLINE_NUMBERS
+
+
 def acknowledgement(answer: Acknowledgement) -> dict[str, Any]:
     """What a change of a sketch is answered with."""
     return {"accepted": answer.accepted, "version": answer.version}

@@ -3,6 +3,7 @@ in http_questions."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Final
 
@@ -40,7 +41,7 @@ NameInPath = Annotated[
     ),
 ]
 #: Snapshots beyond this are written to the socket in pieces.
-_PIECE_BYTES: Final = 1 << 20
+_PIECE_BYTES: Final = 1 << 18
 _INFO: Final = ref(answer_schemas.Info)
 _ACKNOWLEDGED: Final[dict[int | str, dict[str, Any]]] = {
     200: answer(ref(answer_schemas.Acknowledgement), http_examples.ACKNOWLEDGED, "Durable.")
@@ -48,9 +49,11 @@ _ACKNOWLEDGED: Final[dict[int | str, dict[str, Any]]] = {
 
 
 async def _info_response(request: Request, sketch: Info, status: int = 200) -> Response:
-    long = sketch.spec.x is not None and len(sketch.spec.x) > wire.INLINE_NUMBERS
     content = await parsed(
-        request, lambda one: wire.dump_json(http_answers.info(one)), sketch, inline=not long
+        request,
+        lambda one: wire.dump_json(http_answers.info(one)),
+        sketch,
+        inline=not http_answers.is_long(sketch),
     )
     return Response(content, status, media_type=JSON)
 
@@ -124,7 +127,9 @@ async def list_sketches(
         infos = [http_answers.info(one) for one in page]
         return wire.dump_json({"sketches": infos, "next_cursor": following})
 
-    content = await parsed(request, write, found, inline=len(found) <= 1)
+    content = await parsed(
+        request, write, found, inline=len(found) <= 1 and not any(map(http_answers.is_long, found))
+    )
     return Response(content, media_type=JSON)
 
 
@@ -269,6 +274,7 @@ async def get_snapshot(request: Request, name: NameInPath) -> Response:
 async def _pieces(data: bytes) -> AsyncIterator[bytes]:
     for at in range(0, len(data), _PIECE_BYTES):
         yield data[at : at + _PIECE_BYTES]
+        await asyncio.sleep(0)  # a fast reader must not keep the loop from everybody else
 
 
 @router.post(

@@ -123,7 +123,7 @@ def updates_from_json(body: bytes, most: int) -> list[tuple[str | None, Columns 
             read = schemas.validate(schemas.SketchUpdate, part)
             found.append((read.sketch, columns_of(read)))
         except InvalidRequest as error:
-            found.append((_sketch_name(part), error))
+            found.append((_sketch_name(part), _kept(error)))
     return found
 
 
@@ -137,7 +137,7 @@ def samples_from_json(
             read = schemas.validate(schemas.SketchSample, part)
             found.append((read.sketch, (sample_of(read), read.queries is not None)))
         except InvalidRequest as error:
-            found.append((_sketch_name(part), error))
+            found.append((_sketch_name(part), _kept(error)))
     return found
 
 
@@ -184,6 +184,16 @@ def _parts(body: bytes, field: str, most: int) -> list[object]:
             pointer=f"/{field}",
         )
     return parts
+
+
+def _kept(error: InvalidRequest) -> InvalidRequest:
+    """An error to be told later, without the frames it went through.
+
+    They lead back to the list it is kept in: thousands of such circles hold everything up
+    while they are collected.
+    """
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
 
 
 def _sketch_name(part: object) -> str | None:

@@ -17,9 +17,10 @@ from typing import Any, Final, ParamSpec, Protocol, TypeVar
 from starlette.requests import Request
 
 from service import http_in_flight, wire, wire_tensors
-from service.errors import InvalidRequest, ServiceError, TooLarge, UnsupportedMedia
+from service.errors import ServiceError, TooLarge, UnsupportedMedia
 from service.metrics import Metrics
 from service.settings import Settings
+from service.sketch_requests import check_key
 from service.sketches import Sketches
 
 P = ParamSpec("P")
@@ -33,8 +34,8 @@ OCTETS: Final = "application/octet-stream"
 #: Until access keys exist every request is this tenant's.
 DEFAULT_TENANT: Final = "default"
 
-#: Copying bodies beyond this many bytes would hold up the event loop.
-_INLINE_COPY_BYTES: Final = 1 << 18
+#: Bodies are collected in blocks of about so many bytes; copying more would hold up the event loop.
+_BLOCK_BYTES: Final = 1 << 18
 #: Bodies beyond this many bytes are not read for a sketch that does not exist.
 _READ_UNSEEN_BYTES: Final = 1 << 16
 #: Below these, a safetensors body is read in tens of microseconds.
@@ -111,20 +112,30 @@ async def read_body(request: Request, limit: int, first: Check | None = None) ->
         await first()
         first = None
     held.reaches(announced)
-    # Not a list of chunks: very small ones would take many times their bytes.
-    body = bytearray()
+    # Neither one buffer, which moves when it grows, nor a list of chunks, which may be tiny.
+    blocks = [bytearray()]
+    size = 0
     async for chunk in request.stream():
-        size = len(body) + len(chunk)
+        size += len(chunk)
         if size > limit:
             raise _too_large(limit)
         held.reaches(size)
-        body += chunk
+        if len(blocks[-1]) > _BLOCK_BYTES:
+            blocks.append(bytearray())
+        blocks[-1] += chunk
         if first is not None and size > _READ_UNSEEN_BYTES:
             await first()
             first = None
-    if len(body) > _INLINE_COPY_BYTES:
-        return await served(request).pool.run(bytes, body)
-    return bytes(body)
+    if len(blocks) > 1:
+        return await served(request).pool.run(_joined, blocks)
+    return bytes(blocks[0])
+
+
+def _joined(blocks: list[bytearray]) -> bytes:
+    whole = b"".join(blocks)
+    while blocks:  # here and one by one: giving memory back takes time
+        blocks.pop()
+    return whole
 
 
 def _announced(request: Request) -> int:
@@ -193,14 +204,7 @@ def sent_queries(several: bool) -> AbstractContextManager[None]:
 
 def idempotency_key(request: Request) -> str | None:
     """The Idempotency-Key header, checked before the body is read."""
-    key = request.headers.get("idempotency-key")
-    longest = served(request).settings.max_idempotency_key_length
-    if key is not None and not (0 < len(key) <= longest and key.isascii() and key.isprintable()):
-        raise InvalidRequest(
-            f"Idempotency-Key must be 1 to {longest} printable ASCII characters",
-            code="invalid_idempotency_key",
-        )
-    return key
+    return check_key(request.headers.get("idempotency-key"), served(request).settings)
 
 
 def part_key(key: str | None, at: int) -> str | None:

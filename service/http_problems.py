@@ -16,6 +16,7 @@ from starlette.routing import Match
 
 from service import errors, wire
 from service.http_codes import CODES
+from service.sketch_requests import NAME_RULE
 
 MEDIA_TYPE: Final = "application/problem+json"
 _LOG: Final = logging.getLogger("sketchd.http")
@@ -33,6 +34,26 @@ STATUSES: Final[tuple[tuple[type[errors.ServiceError], int], ...]] = (
 
 #: What pydantic calls an error -> our code; everything else is "invalid".
 _PYDANTIC_CODES: Final[dict[str, str]] = {"extra_forbidden": "unknown_field"}
+#: And what it says, in the words the columns' own readers use; {} are of its context.
+_PYDANTIC_DETAILS: Final[dict[str, str]] = {
+    "extra_forbidden": "unknown field",
+    "missing": "is required",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "float_type": "must be a number",
+    "finite_number": "must be finite",
+    "bool_type": "must be true or false",
+    "string_type": "must be a string",
+    "list_type": "must be a list",
+    "dict_type": "must be an object",
+    "model_type": "must be an object",
+    "model_attributes_type": "must be an object",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "string_pattern_mismatch": NAME_RULE,  # no other field has a pattern
+    "too_long": "must have at most {max_length} items",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +82,11 @@ def fields_of(failures: Sequence[Any], prefix: str = "") -> list[FieldError]:
         parts = [str(part).replace("~", "~0").replace("/", "~1") for part in failure["loc"]]
         pointer = prefix + "".join(f"/{part}" for part in parts)
         code = _PYDANTIC_CODES.get(failure["type"], "invalid")
-        fields.append(FieldError(pointer, str(failure["msg"]), code))
+        wording = _PYDANTIC_DETAILS.get(failure["type"])
+        detail = (
+            str(failure["msg"]) if wording is None else wording.format(**failure.get("ctx", {}))
+        )
+        fields.append(FieldError(pointer, detail, code))
     return fields
 
 

@@ -25,7 +25,8 @@ from service.http_context import (
     wants_tensors,
 )
 from service.http_openapi import answer, body, described, either, ref
-from service.http_updates import each_part, json_response
+from service.http_parts import each_part
+from service.http_updates import json_response
 from service.sketches import SampleAnswer, SampleRequest
 
 router: Final = APIRouter(prefix="/v1")
@@ -113,11 +114,20 @@ async def draw_many(request: Request) -> Response:
         if sample_request.count is None:  # known only now
             room -= sum(int(one.index.size) for one in drawn.samples)
         size += http_answers.sample_size(drawn)
-        return {"answer": http_answers.sample(drawn, several)}
+        written = await parsed(
+            request,
+            lambda found: http_answers.sample(found, several),
+            drawn,
+            inline=http_answers.sample_size(drawn) <= wire.INLINE_NUMBERS,
+        )
+        return {"answer": written}
 
     results = await each_part(context, "requests", parts, draw)
     content = await parsed(
-        request, wire.dump_json, {"results": results}, inline=size <= 8 * wire.INLINE_NUMBERS
+        request,
+        wire.dump_json,
+        {"results": results},
+        inline=size + 8 * len(results) <= wire.INLINE_NUMBERS,
     )
     return Response(content, media_type=JSON)
 

@@ -9,6 +9,7 @@ are the answers' models, which are never instantiated.
 
 from __future__ import annotations
 
+from itertools import chain, islice
 from typing import Annotated, Any, Final, Literal, TypeVar
 
 import numpy as np
@@ -18,10 +19,16 @@ from pydantic.functional_validators import PlainValidator
 from pydantic.json_schema import WithJsonSchema
 from pydantic_core.core_schema import ValidationInfo
 
-from service import wire
+from service import sketch_requests, wire
 from service.http_problems import InvalidFields, fields_of
 
-NAME_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$"
+#: Anchored, as JSON Schema wants it.
+NAME_PATTERN: Final = f"^{sketch_requests.NAME_PATTERN}$"
+
+#: A million misspelt fields are not worth a million errors.
+_MOST_UNKNOWN: Final = 16
+#: No kind has more operands.
+_MOST_OPERANDS: Final = 8
 
 _INDEX_SCHEMA: Final[dict[str, Any]] = {
     "anyOf": [
@@ -142,7 +149,7 @@ class Merge(Request):
     """The sketch to add, and which of its operands."""
 
     source: Name
-    operands: list[str] | None = None
+    operands: list[str] | None = Field(None, max_length=_MOST_OPERANDS)
 
 
 class Patch(Request):
@@ -199,10 +206,14 @@ Model = TypeVar("Model", bound=Request)
 
 
 def validate(model: type[Model], value: object) -> Model:
-    """`value`, parsed JSON, as a model.
+    """`value`, parsed JSON, as a model. Of many unknown fields only the first are named.
 
     Pointers of the errors begin at `value`. Raises InvalidFields, or InvalidRequest from a column.
     """
+    known = model.model_fields
+    if isinstance(value, dict) and len(value) > len(known) + _MOST_UNKNOWN:
+        unknown = islice((name for name in value if name not in known), _MOST_UNKNOWN)
+        value = {name: value[name] for name in chain(known.keys() & value.keys(), unknown)}
     try:
         return model.model_validate(value)
     except ValidationError as error:

@@ -7,44 +7,29 @@ else that a small update costs here; the OpenAPI document is told by hand
 
 from __future__ import annotations
 
-import asyncio
-import re
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from service import http_answer_schemas as answers
-from service import http_answers, http_bodies, http_examples, http_openapi, http_problems, wire
+from service import http_answers, http_bodies, http_examples, http_openapi, wire
 from service import http_schemas as schemas
-from service.errors import InvalidRequest, ServiceError
 from service.http_context import (
     JSON,
-    Served,
     exists,
     idempotency_key,
+    parsed,
     part_key,
     read_columns,
     read_json,
     served,
     tenant_of,
 )
+from service.http_parts import each_part
+from service.sketch_requests import check_name
 from sketch_core.batch import Columns
-
-_NAME: Final = re.compile(schemas.NAME_PATTERN[1:-1])
-
-Asked = TypeVar("Asked")
-
-
-def checked_name(name: str) -> str:
-    """A name from a path. Raises InvalidRequest."""
-    if _NAME.fullmatch(name) is None:
-        raise InvalidRequest(
-            f"must match {schemas.NAME_PATTERN}", code="invalid_name", pointer="/name"
-        )
-    return name
 
 
 def json_response(value: object, status: int = 200) -> Response:
@@ -54,7 +39,7 @@ def json_response(value: object, status: int = 200) -> Response:
 
 async def update_sketch(request: Request) -> Response:
     """POST /v1/sketches/{name}/updates."""
-    name = checked_name(request.path_params["name"])
+    name = check_name(request.path_params["name"])
     key = idempotency_key(request)
     columns = await read_columns(
         request,
@@ -83,57 +68,9 @@ async def update_many(request: Request) -> Response:
         return http_answers.acknowledgement(done)
 
     results = await each_part(context, "updates", parts, apply)
-    return json_response({"results": results})
-
-
-async def each_part(
-    context: Served,
-    field: str,
-    parts: Sequence[tuple[str | None, Asked | InvalidRequest]],
-    serve: Callable[[int, str, Asked], Awaitable[dict[str, Any]]],
-) -> list[dict[str, Any]]:
-    """The result of every part, in order.
-
-    Parts of one sketch are served one after another, so that they take effect in order.
-    field: the name of the list in the body, where pointers begin.
-    """
-    results: list[dict[str, Any]] = [{} for _ in parts]
-    of_sketch: dict[str | None, list[int]] = {}
-    for at, (name, _) in enumerate(parts):
-        of_sketch.setdefault(name, []).append(at)
-    room = asyncio.Semaphore(context.settings.request_parts_at_once)
-
-    async def serve_in_turn(turns: list[int]) -> None:
-        async with room:
-            for at in turns:
-                results[at] = await _serve_part(context, field, at, parts[at], serve)
-
-    async with asyncio.TaskGroup() as group:
-        for turns in of_sketch.values():
-            group.create_task(serve_in_turn(turns))
-    return results
-
-
-async def _serve_part(
-    context: Served,
-    field: str,
-    at: int,
-    part: tuple[str | None, Asked | InvalidRequest],
-    serve: Callable[[int, str, Asked], Awaitable[dict[str, Any]]],
-) -> dict[str, Any]:
-    name, asked = part
-    try:
-        if isinstance(asked, InvalidRequest):
-            raise asked
-        assert name is not None
-        return {"sketch": name, "status": 200, **await serve(at, name, asked)}
-    except ServiceError as error:
-        context.metrics.rejected(error.code)
-        return {
-            "sketch": name,
-            "status": http_problems.status_of(error),
-            "problem": http_problems.body_of(error, f"/{field}/{at}"),
-        }
+    inline = len(results) <= wire.INLINE_NUMBERS // 8
+    content = await parsed(request, wire.dump_json, {"results": results}, inline)
+    return Response(content, media_type=JSON)
 
 
 ROUTES: Final = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -94,6 +95,11 @@ class NormAnswer(Norm):
 def version_of(identity: Identity, position: int) -> str:
     """The name of a state: equal for equal logs of one incarnation."""
     return f"{identity.incarnation[:8]}-{position}"
+
+
+def infos_of(identities: Sequence[Identity], records: Sequence[Record]) -> list[Info]:
+    """The same of a page of a list."""
+    return [info_of(*pair) for pair in zip(identities, records, strict=True)]
 
 
 def info_of(identity: Identity, record: Record) -> Info:

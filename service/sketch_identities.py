@@ -8,8 +8,9 @@ present one, in case the name was deleted and created anew, here or elsewhere.
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, ParamSpec, TypeVar
 
 from service.errors import Conflict, InvalidRequest, NotFound
@@ -25,6 +26,8 @@ T = TypeVar("T")
 _WEIGHT_LIMIT: Final = 1 << 20
 _SPEC_WEIGHT: Final = 64
 
+#: Records of a page looked at before all else on the event loop gets a turn.
+_RECORDS_A_TURN: Final = 64
 #: Stored specs up to this many bytes are decoded on the event loop: a thread would cost more.
 _INLINE_BYTES: Final = 16 << 10
 
@@ -93,6 +96,15 @@ class Identities:
             _, oldest = self._known.popitem(last=False)
             self._weight -= _weight(oldest)
         return identity
+
+    async def of_page(self, records: Sequence[Record]) -> list[Identity]:
+        """The identities of a page of a list."""
+        identities = []
+        for at, record in enumerate(records):
+            if at % _RECORDS_A_TURN == 0:
+                await asyncio.sleep(0)
+            identities.append(await self.of(record))
+        return identities
 
     def _remembered(self, record: Record) -> Identity | None:
         known = self._known.get(record.key)

@@ -6,6 +6,7 @@ import base64
 import binascii
 import hashlib
 import re
+import secrets
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ import numpy.typing as npt
 
 from service import log_entries
 from service.errors import Conflict, InvalidRequest, NotFound
-from service.ports import Idempotency, Record
+from service.ports import Entry, Idempotency, Record
 from service.settings import Settings
 from sketch_core.batch import Columns, encode, quantise
 from sketch_core.errors import (
@@ -30,8 +31,12 @@ from sketch_core.spec import OPERANDS, Spec
 
 F64 = npt.NDArray[np.float64]
 
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}\Z")
-_PREFIX: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9._:-]{0,127})?\Z")
+#: The rule of names, of a whole string.
+NAME_PATTERN: Final = "[A-Za-z0-9][A-Za-z0-9._:-]{0,127}"
+NAME_RULE: Final = (
+    "a name is a letter or digit, then up to 127 letters, digits, '.', '_', ':' or '-'"
+)
+_NAME: Final = re.compile(NAME_PATTERN)
 
 #: Work on up to this many numbers is done on the event loop: a thread would cost more.
 INLINE_NUMBERS: Final = 512
@@ -50,6 +55,17 @@ class Prepared:
     coordinates: int
     underflowed: int
     body_digest: bytes
+
+    def entry(self) -> Entry:
+        """What the log keeps of it, under an id of its own."""
+        return Entry(
+            id=secrets.token_hex(16),
+            operands=frozenset((self.operand,)),
+            payload=self.payload,
+            updates=self.updates,
+            coordinates=self.coordinates,
+            underflowed=self.underflowed,
+        )
 
 
 @contextmanager
@@ -71,26 +87,29 @@ def translated() -> Iterator[None]:
 
 def check_name(name: str) -> str:
     """A name as given. Raises InvalidRequest."""
-    if _NAME.match(name) is None:
-        raise InvalidRequest(
-            "a name is a letter or digit, then up to 127 letters, digits, '.', '_', ':' or '-'",
-            code="invalid_name",
-        )
+    if _NAME.fullmatch(name) is None:
+        raise InvalidRequest(NAME_RULE, code="invalid_name", pointer="/name")
     return name
 
 
 def find_name(name: str) -> str:
     """A name to look up: one that cannot exist does not."""
-    if _NAME.match(name) is None:
+    if _NAME.fullmatch(name) is None:
         raise NotFound("no such sketch")
     return name
 
 
 def check_prefix(prefix: str) -> str:
     """A prefix of a name, as given. Raises InvalidRequest."""
-    if _PREFIX.match(prefix) is None:
+    if prefix and _NAME.fullmatch(prefix) is None:
         raise InvalidRequest("no name starts so", code="invalid_name", pointer="/prefix")
     return prefix
+
+
+def check_limit(limit: int, settings: Settings) -> None:
+    """Refuse a page of a list over the limit."""
+    if not 1 <= limit <= settings.max_list_limit:
+        raise InvalidRequest(f"must be from 1 to {settings.max_list_limit}", pointer="/limit")
 
 
 def write_cursor(name: str) -> str:
@@ -107,7 +126,7 @@ def read_cursor(cursor: str | None) -> str | None:
         name = base64.b64decode(padded, altchars=b"-_", validate=True).decode("ascii")
     except (binascii.Error, ValueError):
         name = ""
-    if _NAME.match(name) is None:
+    if _NAME.fullmatch(name) is None:
         raise InvalidRequest("not a cursor of this service", pointer="/cursor")
     return name
 
@@ -133,11 +152,11 @@ def check_operands(spec: Spec, operands: Collection[str] | None) -> frozenset[st
 
 
 def check_key(key: str | None, settings: Settings) -> str | None:
-    """An idempotency key within its limits. Raises InvalidRequest."""
+    """An idempotency key within its limits, the only place that checks. Raises InvalidRequest."""
     longest = settings.max_idempotency_key_length
     if key is not None and not (0 < len(key) <= longest and key.isascii() and key.isprintable()):
         raise InvalidRequest(
-            f"an idempotency key is 1 to {longest} printable ASCII characters",
+            f"Idempotency-Key must be 1 to {longest} printable ASCII characters",
             code="invalid_idempotency_key",
         )
     return key

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from service import log_entries, sketch_plans
 from service import sketch_requests as requests
 from service.compaction import Compactor
-from service.errors import BacklogFull, Conflict, InvalidRequest, NotFound
+from service.errors import BacklogFull, Conflict, NotFound
 from service.materializer import Identity, Materializer
 from service.metrics import Metrics
 from service.pool import BoundedPool
@@ -27,6 +27,7 @@ from service.sketch_answers import (
     SampleAnswer,
     SampleRequest,
     info_of,
+    infos_of,
     version_of,
 )
 from service.sketch_identities import Identities, is_long, no_such_sketch, off_loop
@@ -45,6 +46,9 @@ T = TypeVar("T")
 
 class Sketches:
     """Every method takes the tenant first and raises service.errors only.
+
+    An idempotency_key is one that sketch_requests.check_key has let through: the
+    transports ask it before they read a body.
 
     Core errors are translated with their pointers: InvalidSpec, InvalidBatch,
     InvalidQuery -> InvalidRequest; DrawsExhausted -> InvalidRequest (code
@@ -132,9 +136,7 @@ class Sketches:
         self, tenant: str, name: str, operand: str, *, idempotency_key: str | None = None
     ) -> Info:
         digest = requests.digest_of("seal", operand)
-        once = requests.idempotency(
-            requests.check_key(idempotency_key, self._settings), digest, self._settings
-        )
+        once = requests.idempotency(idempotency_key, digest, self._settings)
 
         async def attempt(identity: Identity) -> Info:
             requests.check_operand(identity.spec, operand, "/operand")
@@ -153,21 +155,12 @@ class Sketches:
     ) -> Acknowledgement:
         """Validate against the spec, append, return once durable."""
         with self._metrics.update() as observed:
-            key = requests.check_key(idempotency_key, self._settings)
 
             async def attempt(identity: Identity) -> Acknowledgement:
                 observed.kind = identity.spec.kind
-                prepared = await self._prepare(identity.spec, columns, key is not None)
-                entry = Entry(
-                    id=secrets.token_hex(16),
-                    operands=frozenset((prepared.operand,)),
-                    payload=prepared.payload,
-                    updates=prepared.updates,
-                    coordinates=prepared.coordinates,
-                    underflowed=prepared.underflowed,
-                )
-                once = requests.idempotency(key, prepared.body_digest, self._settings)
-                appended = await self._append(identity, entry, once)
+                prepared = await self._prepare(identity.spec, columns, idempotency_key is not None)
+                once = requests.idempotency(idempotency_key, prepared.body_digest, self._settings)
+                appended = await self._append(identity, prepared.entry(), once)
                 observed.coordinates = prepared.coordinates
                 if appended.replayed:
                     observed.outcome = "replayed"
@@ -185,12 +178,11 @@ class Sketches:
         idempotency_key: str | None = None,
     ) -> Acknowledgement:
         """Add another sketch of the tenant as it is now. The acknowledgement's accepted is 0."""
-        key = requests.check_key(idempotency_key, self._settings)
 
         async def attempt(identity: Identity) -> Acknowledgement:
             wanted = requests.check_operands(identity.spec, operands)
             digest = requests.digest_of("merge", source, *sorted(wanted))
-            once = requests.idempotency(key, digest, self._settings)
+            once = requests.idempotency(idempotency_key, digest, self._settings)
             # A retry is answered though its source may be gone by now.
             first = await self._recall(identity, once)
             if first is not None:
@@ -210,12 +202,11 @@ class Sketches:
         idempotency_key: str | None = None,
     ) -> Acknowledgement:
         """Add a state made elsewhere; it is read whole before anything is logged."""
-        key = requests.check_key(idempotency_key, self._settings)
 
         async def attempt(identity: Identity) -> Acknowledgement:
             wanted = requests.check_operands(identity.spec, operands)
             digest = await self._pool.run(requests.digest_of, "add_snapshot", data, *sorted(wanted))
-            once = requests.idempotency(key, digest, self._settings)
+            once = requests.idempotency(idempotency_key, digest, self._settings)
             first = await self._recall(identity, once)
             if first is not None:
                 return first
@@ -229,12 +220,12 @@ class Sketches:
 
     async def sample(self, tenant: str, name: str, request: SampleRequest) -> SampleAnswer:
         """Draw from the sketch at its head."""
-        answers = requests.check_queries(request.queries, self._settings)
 
         def count(spec: Spec) -> int:
             return spec.samples if request.count is None else request.count
 
         def check(spec: Spec) -> None:
+            answers = requests.check_queries(request.queries, self._settings)
             requests.check_count(count(spec), answers, self._settings)
 
         def draw(sketch: Sketch) -> list[Sample]:
@@ -254,10 +245,13 @@ class Sketches:
         self, tenant: str, name: str, index: U64, queries: F64 | None = None
     ) -> tuple[list[EstimateAnswer], str]:
         """(one answer a query or one, version)."""
-        answers = requests.check_queries(queries, self._settings)
-        requests.check_indices(index.size, answers, self._settings)
+
+        def check(_: Spec) -> None:
+            answers = requests.check_queries(queries, self._settings)
+            requests.check_indices(index.size, answers, self._settings)
+
         asked = await self._ask(
-            tenant, name, lambda sketch: sketch.estimate(index, queries=queries)
+            tenant, name, lambda sketch: sketch.estimate(index, queries=queries), check
         )
         found = [
             EstimateAnswer(one.index, one.value, one.standard_error, asked.exact)
@@ -269,8 +263,12 @@ class Sketches:
         self, tenant: str, name: str, power: float | None = None, queries: F64 | None = None
     ) -> tuple[list[NormAnswer], str]:
         """(one answer a query or one, version)."""
-        requests.check_queries(queries, self._settings)
-        asked = await self._ask(tenant, name, lambda sketch: sketch.norm(power, queries=queries))
+        asked = await self._ask(
+            tenant,
+            name,
+            lambda sketch: sketch.norm(power, queries=queries),
+            lambda _: requests.check_queries(queries, self._settings),
+        )
         found = [
             NormAnswer(one.power, one.norm, one.standard_error, asked.exact) for one in asked.answer
         ]
@@ -292,7 +290,7 @@ class Sketches:
         tenant: str,
         name: str,
         question: Callable[[Sketch], T],
-        check: Callable[[Spec], None] = lambda _: None,
+        check: Callable[[Spec], object],
     ) -> Asked[T]:
         """The answer of a sketch at its head. check: refuses before anything is folded."""
 
@@ -333,10 +331,9 @@ class Sketches:
         return appended
 
     async def _recall(self, identity: Identity, once: Idempotency | None) -> Acknowledgement | None:
-        if once is None:
-            return None
-        first = await self._store.recall(identity.key, identity.incarnation, once)
-        if first is None:
+        if once is not None:
+            first = await self._store.recall(identity.key, identity.incarnation, once)
+        if once is None or first is None:
             return None
         return Acknowledgement(first.updates, version_of(identity, first.position))
 
@@ -378,10 +375,7 @@ class Sketches:
         self, tenant: str, *, prefix: str = "", limit: int = 100, cursor: str | None = None
     ) -> tuple[list[Info], str | None]:
         """(infos by name, the cursor of the next page or None)."""
-        if not 1 <= limit <= self._settings.max_list_limit:
-            raise InvalidRequest(
-                f"must be from 1 to {self._settings.max_list_limit}", pointer="/limit"
-            )
+        requests.check_limit(limit, self._settings)
         after = requests.read_cursor(cursor)
         records = await self._store.list(
             tenant,
@@ -391,7 +385,8 @@ class Sketches:
             max_bytes=requests.PAGE_BYTES,
         )
         page, more = requests.cut_page(records, limit)
-        infos = [await self._info(record) for record in page]
+        identities = await self._identities.of_page(page)
+        infos = await off_loop(self._pool, len(page) > 1, infos_of, identities, page)
         return infos, requests.write_cursor(infos[-1].name) if more else None
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from service.errors import Conflict, InvalidRequest, NotFound, ServiceError, StoreUnavailable
+from service.sketch_requests import check_key
 from service.sketches import SampleRequest, Sketches
 from sketch_core.batch import Columns
 from sketch_core.codec import to_snapshot
@@ -117,7 +118,7 @@ async def test_a_key_counts_once_whatever_the_encoding_and_refuses_another_body(
         assert caught.value.code == "idempotency_key_reused"
         for key in ("", "k" * 256, "k\n", "ä"):
             with pytest.raises(InvalidRequest) as caught:
-                await update("default", "a", narrow, idempotency_key=key)
+                check_key(key, rig.settings)
             assert caught.value.code == "invalid_idempotency_key"
 
 
