@@ -20,7 +20,7 @@ pytestmark = pytest.mark.statistical
 SHIFT = 0.11
 LONG_SHIFT = 0.04
 #: Share of a narrow sketch's draws that may be of coordinates that are zero: twice what
-#: was measured at p = 2 (14 of 9,310), between that and 1.6 % without the agreement rule.
+#: was measured (8 of 5,587 at p = 2, 14 of 9,477 at p = 1; 18 % and 16 % without 3 σ̂).
 ZERO_RATE = 3e-3
 FEW = 1 << 10
 WIDTH = 64
@@ -56,11 +56,11 @@ def test_what_a_narrow_sketch_serves_follows_the_law(name: str, base_seed: int) 
         assert drawn.failed > 0.1 * drawn.lists, "not narrow: nothing is refused"
 
 
-@pytest.mark.parametrize(("power", "width"), [(1.0, 128), (2.0, 128)])
+@pytest.mark.parametrize(("power", "width"), [(1.0, 32), (2.0, 64)])
 def test_narrow_sketches_hardly_ever_serve_what_is_zero(
     power: float, width: int, base_seed: int
 ) -> None:
-    """One coordinate in 32 is not zero, in a seventh of the default width for p = 2.
+    """One coordinate in 32 is not zero, in a tenth of the default width or less.
 
     At default widths it is never; see test_never_drawn.
     """
