@@ -25,6 +25,7 @@ _BACKLOG: Final = 2048
 #: uvicorn cancels requests this long after the drain has given up on them.
 _DRAIN_MARGIN_SECONDS: Final = 1.0
 _SWITCH_SECONDS: Final = 0.001
+_COLLECT_AFTER: Final = (700, 5, 100)
 _BROKEN_HTTP: Final = middleware.problem_of_broken_http()
 
 
@@ -111,6 +112,9 @@ def share_the_processor() -> None:
     threadpool_limits(limits=1, user_api="blas")
     # A thread of the pool that computes in Python keeps the event loop waiting that long.
     sys.setswitchinterval(_SWITCH_SECONDS)
+    # Nor does anything run while garbage is collected, about 1 us an object: young objects often
+    # and few at a time, all of them seldom. Next to nothing here is garbage that circles.
+    gc.set_threshold(*_COLLECT_AFTER)
 
 
 async def _serve(

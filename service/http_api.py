@@ -93,7 +93,11 @@ async def plan_sketch(request: Request) -> Response:
     """Derived sizes, memory, expected errors, and which method `auto` takes and why."""
     spec = await read_json(request, wire.parse_object)
     context = served(request)
-    return json_response(await context.pool.run(context.sketches.plan, spec))
+
+    def write() -> bytes:
+        return wire.dump_json(context.sketches.plan(spec))
+
+    return Response(await context.pool.run(write), media_type=JSON)
 
 
 @router.get(
