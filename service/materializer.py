@@ -133,10 +133,6 @@ class Materializer:
         """Bytes of the cached versions; never above the bound."""
         return self._cached_bytes
 
-    def peek(self, identity: Identity) -> Version | None:
-        """The cached version, however old, or None. Its sketch must not be touched."""
-        return self._cached.get(identity)
-
     @asynccontextmanager
     async def at_head(self, identity: Identity) -> AsyncIterator[Version]:
         """A version with every entry that was acknowledged before this was called.

@@ -138,3 +138,11 @@ def assert_problem(answer: httpx.Response, status: int, code: str) -> dict[str, 
     if status == 503:
         assert int(answer.headers["retry-after"]) >= 1
     return problem
+
+
+@contextmanager
+def unchanged(service: Service, *names: str) -> Iterator[None]:
+    """Check that versions and counters of sketches are afterwards what they were before."""
+    before = [service.info(name) for name in names]
+    yield
+    assert [service.info(name) for name in names] == before

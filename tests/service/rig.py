@@ -12,7 +12,7 @@ import numpy as np
 from prometheus_client import CollectorRegistry
 
 from service.compaction import Compactor
-from service.materializer import Identity, Materializer
+from service.materializer import Identity, Materializer, Version
 from service.metrics import Metrics
 from service.pool import BoundedPool
 from service.ports import Record, SketchKey, Store
@@ -83,6 +83,10 @@ class Rig:
         record = await self.steps.inner.get(SketchKey("default", name))
         assert record is not None
         return record
+
+    def cached(self, identity: Identity) -> Version | None:
+        """The cached version, however old, or None."""
+        return self.materializer._cached.get(identity)
 
     def metric(self, name: str, **labels: str) -> float:
         return self.registry.get_sample_value(name, labels) or 0.0

@@ -123,7 +123,7 @@ async def test_cancelled_waiters_leave_no_reader_behind() -> None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
             assert await seen(rig, "a") == 2
-            version = rig.materializer.peek(identity)
+            version = rig.cached(identity)
             assert version is not None
             assert version.readers == 0
 
@@ -188,7 +188,7 @@ async def test_an_entry_that_cannot_be_read_stops_its_sketch_alone(
             with pytest.raises(Unavailable) as caught:
                 await seen(rig, "a")
             assert caught.value.code == code
-            kept = rig.materializer.peek(await rig.identity("a"))
+            kept = rig.cached(await rig.identity("a"))
             assert kept is not None  # or every retry would fold from the start
             assert kept.position == 3
         assert await seen(rig, "b") == 2
@@ -264,7 +264,7 @@ async def test_overload_keeps_the_version_for_the_next_try() -> None:
             await seen(rig, "a")
         release.set()
         await busy
-        version = rig.materializer.peek(identity)
+        version = rig.cached(identity)
         assert version is not None
         assert version.position == 3
         assert await seen(rig, "a") == 4
@@ -283,7 +283,7 @@ async def test_a_sketch_deleted_while_it_is_read_is_not_found() -> None:
         with pytest.raises(NotFound):
             async with rig.materializer.at_head(identity):
                 pass
-        assert rig.materializer.peek(identity) is None
+        assert rig.cached(identity) is None
         assert rig.materializer.cached_bytes == 0
 
 
@@ -334,7 +334,7 @@ async def test_the_cache_stays_within_its_bytes_and_drops_the_least_recent() -> 
         for name in "abac":
             assert await seen(small, name) == 1
             assert small.materializer.cached_bytes <= 2 * size
-        kept = [small.materializer.peek(await rig.identity(n)) is not None for n in "abc"]
+        kept = [small.cached(await rig.identity(n)) is not None for n in "abc"]
         assert kept == [True, False, True]
         small.pool.close()
 

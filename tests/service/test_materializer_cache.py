@@ -32,7 +32,7 @@ async def test_a_version_of_a_sketch_deleted_during_its_catch_up_is_not_cached()
         await rig.sketches.delete("default", "a")
         release.set()
         assert await reading == 3  # asked before the deletion, and answered from before it
-        assert rig.materializer.peek(identity) is None
+        assert rig.cached(identity) is None
         assert rig.materializer.cached_bytes == 0
 
 
@@ -49,6 +49,6 @@ async def test_a_version_larger_than_the_cache_leaves_the_others_there() -> None
         assert large.spec.memory_bytes > 64_000
         await rig.sketches.update("default", "large", pairs([1], [1.0]))
         assert await seen(rig, "large") == 1
-        assert rig.materializer.peek(large) is None
-        assert all(rig.materializer.peek(identity) is not None for identity in small)
+        assert rig.cached(large) is None
+        assert all(rig.cached(identity) is not None for identity in small)
         assert rig.materializer.cached_bytes == held_bytes
