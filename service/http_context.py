@@ -89,12 +89,20 @@ def media_type(request: Request, *readable: str) -> str:
 
 
 def wants_tensors(request: Request) -> bool:
-    """Whether the Accept header asks for safetensors."""
-    for part in request.headers.get("accept", "").split(","):
-        kind, _, parameters = part.partition(";")
-        if kind.strip().lower() == TENSORS:
-            return parameters.replace(" ", "") not in ("q=0", "q=0.0")
-    return False
+    """Whether the Accept header names safetensors and likes it no less than JSON."""
+    weights: dict[str, float] = {}
+    for part in ",".join(request.headers.getlist("accept")).split(","):
+        kind, *parameters = (word.strip().lower() for word in part.split(";"))
+        weights[kind] = min((_weight(one) for one in parameters), default=1.0)
+    json = next((weights[kind] for kind in (JSON, "application/*", "*/*") if kind in weights), 0.0)
+    return 0.0 < weights.get(TENSORS, 0.0) >= json
+
+
+def _weight(parameter: str) -> float:
+    """The q of RFC 9110; 1 for what is not one."""
+    name, _, value = parameter.partition("=")
+    plain = value.replace(".", "", 1).isdecimal() and value.isascii() and len(value) <= 5
+    return float(value) if name.strip() == "q" and plain else 1.0
 
 
 async def read_body(request: Request, limit: int, first: Check | None = None) -> bytes:

@@ -190,6 +190,24 @@ def test_the_body_of_a_missing_sketch_may_still_come(service: Service) -> None:
         assert b" 200 " in raw.recv(65536).split(b"\r\n")[0]
 
 
+@pytest.mark.parametrize("piece", [1 << 12, 1 << 19])
+def test_a_body_of_several_blocks_arrives_whole(service: Service, piece: int) -> None:
+    name = f"dense-{piece}"
+    spec = {"kind": "vector", "shape": {"n": 200_000}, "method": "exact", "seed": 7}
+    service.make(name, spec)
+    service.post(f"/v1/sketches/{name}/updates", {"index": [0, 199_999], "delta": [3, 4]})
+    path = f"/v1/sketches/{name}/snapshot"
+    snapshot = service.client.get(path).content
+    assert len(snapshot) > 1 << 20
+    slow = Slow(service, None, path)
+    for at in range(0, len(snapshot), piece):
+        slow.send(snapshot[at : at + piece])
+    slow.end()
+    assert slow.answer()[0] == 200
+    found = service.post(f"/v1/sketches/{name}/estimates", {"index": [0, 1, 199_999]}).json()
+    assert found["value"] == [6.0, 0.0, 8.0]
+
+
 @pytest.mark.parametrize("most", [1, 3])
 def test_so_many_parts_are_served_at_a_time(most: int) -> None:
     class Counting(Unreliable):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
 
 from service.settings import Settings
+from service.sketch_requests import NAME_RULE
 from tests.service.http_rig import (
     JSON,
     MATRIX,
@@ -176,3 +178,52 @@ def test_idempotency_keys_are_checked(service: Service) -> None:
         assert_problem(answer, 422, "invalid_idempotency_key")
         many = service.post("/v1/updates", {"updates": []}, idempotency_key=key)
         assert_problem(many, 422, "invalid_idempotency_key")
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "pointer", "detail"),
+    [
+        ("samples", {"count": "1"}, "/count", "must be a whole number"),
+        ("samples", {"count": 1.5}, "/count", "must be a whole number"),
+        ("samples", {"count": -1}, "/count", "must be at least 0"),
+        ("samples", {"replacement": 1}, "/replacement", "must be true or false"),
+        ("samples", {"colour": 1}, "/colour", "unknown field"),
+        ("estimates", {}, "/index", "is required"),
+        ("norm", {"power": "2"}, "/power", "must be a number"),
+        ("norm", {"power": 1e999}, "/power", "must be finite"),
+        ("seal", {"operand": 1}, "/operand", "must be a string"),
+        ("merge", {"source": "-"}, "/source", NAME_RULE),
+        ("merge", {"source": "v", "operands": "y"}, "/operands", "must be a list"),
+        ("merge", {"source": "v", "operands": ["y"] * 9}, "/operands", "must have at most 8 items"),
+        ("updates", {"index": [1.5], "delta": [1]}, "/index/0", "must be a whole number"),
+    ],
+)
+def test_every_field_is_refused_in_the_same_words(
+    service: Service, path: str, body: object, pointer: str, detail: str
+) -> None:
+    answer = service.client.post(
+        f"/v1/sketches/v/{path}", content=json.dumps(body).encode(), headers=JSON
+    )
+    assert answer.status_code == 422
+    assert answer.json()["errors"] == [{"pointer": pointer, "detail": detail}]
+
+
+def test_a_name_is_refused_in_the_same_words_everywhere(service: Service) -> None:
+    update: dict[str, object] = {"index": [], "delta": []}
+    answers = [
+        service.client.put("/v1/sketches/-", json={"kind": "vector", "shape": {"n": 5}}),
+        service.client.get("/v1/sketches/-"),
+        service.post("/v1/sketches/-/updates", update),
+        service.post("/v1/sketches/-/samples", {}),
+    ]
+    details = {answer.json()["errors"][0]["detail"] for answer in answers}
+    assert details == {NAME_RULE}
+    [part] = service.post("/v1/updates", {"updates": [{"sketch": "-", **update}]}).json()["results"]
+    assert part["problem"]["errors"] == [{"pointer": "/updates/0/sketch", "detail": NAME_RULE}]
+
+
+def test_of_many_unknown_fields_the_first_are_named(service: Service) -> None:
+    body = {"count": "x", **{f"a{at}": at for at in range(5000)}}
+    problem = assert_problem(service.post("/v1/sketches/v/samples", body), 422, "invalid")
+    pointers = [one["pointer"] for one in problem["errors"]]
+    assert pointers == ["/count", *(f"/a{at}" for at in range(16))]

@@ -216,3 +216,25 @@ def test_one_query_as_a_tensor(service: Service) -> None:
         assert refused.status_code == 422, meta
     assert_problem(service.client.post("/v1/samples", content=body, headers=KIND), 415,
                    "unsupported_media_type")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("accept", "tensors"),
+    [
+        (TENSORS, True),
+        (f"application/json;q=0.5, {TENSORS}", True),
+        (f"{TENSORS}, */*", True),
+        (f"{TENSORS};q=0.4, application/json;q=0.4", True),
+        (f"{TENSORS};q=0.3, application/json;q=0.4", False),
+        (f"{TENSORS}; Q=0.3, */*;q=0.1", True),
+        (f"{TENSORS};q=0.9, application/*", False),
+        (f"{TENSORS};q=0.000", False),
+        (f"{TENSORS};q=nonsense", True),
+        ("*/*", False),
+        ("", False),
+    ],
+)
+def test_the_answer_comes_as_it_is_liked_best(service: Service, accept: str, tensors: bool) -> None:
+    service.client.put("/v1/sketches/liked", json=VECTOR).raise_for_status()
+    answer = service.client.post("/v1/sketches/liked/samples", headers={"accept": accept})
+    assert answer.headers["content-type"] == (TENSORS if tensors else "application/json")

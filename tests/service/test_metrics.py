@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
@@ -99,6 +100,23 @@ def test_no_sketch_can_be_named_like_the_sum() -> None:
 
     with pytest.raises(InvalidRequest):
         check_name(OTHER)
+
+
+async def test_refused_questions_are_timed_with_their_outcome() -> None:
+    async with rigged(max_queries=1, max_sample_count=5, max_estimate_indices=1) as [rig]:
+        await rig.sketches.create("default", "a", VECTOR)
+        two = np.ones((2, 1))
+        refused = (
+            rig.sketches.sample("default", "a", SampleRequest(count=6)),
+            rig.sketches.sample("default", "a", SampleRequest(queries=two)),
+            rig.sketches.estimate("default", "a", np.array([1, 2], np.uint64)),
+            rig.sketches.norm("default", "a", queries=two),
+        )
+        for question in refused:
+            with pytest.raises(InvalidRequest):
+                await question
+        labels = {"transport": "internal", "kind": "vector", "outcome": "invalid"}
+        assert rig.metric("sketchd_sample_duration_seconds_count", **labels) == len(refused)
 
 
 async def test_the_timed_store_reports_and_changes_nothing() -> None:
