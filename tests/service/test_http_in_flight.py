@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import http.client
-import socket
 import time
 from collections.abc import Iterator
 
@@ -180,14 +179,12 @@ def test_what_the_head_says_is_judged_before_the_sketch_is_looked_for(service: S
 
 def test_the_body_of_a_missing_sketch_may_still_come(service: Service) -> None:
     """What was answered early leaves the connection fit for the next request."""
-    with socket.create_connection(("127.0.0.1", service.port), timeout=10) as raw:
-        raw.sendall(
-            b"POST /v1/sketches/gone/updates HTTP/1.1\r\nHost: localhost\r\n"
-            b"Content-Type: application/json\r\nContent-Length: 131073\r\n\r\n"
-        )
-        assert b" 404 " in raw.recv(65536).split(b"\r\n")[0]
-        raw.sendall(b" " * 131073 + b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        assert b" 200 " in raw.recv(65536).split(b"\r\n")[0]
+    early = Slow(service, LIMIT, "/v1/sketches/gone/updates")
+    found = early.raw.getresponse()
+    assert (found.status, b"sketch_not_found" in found.read()) == (404, True)
+    early.send(b" " * LIMIT)
+    early.raw.request("GET", "/healthz")
+    assert early.answer()[0] == 200
 
 
 @pytest.mark.parametrize("piece", [1 << 12, 1 << 19])
