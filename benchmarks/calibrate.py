@@ -33,9 +33,10 @@ from tqdm import tqdm
 from sketch_core.batch import Columns, quantise
 from sketch_core.heavy_hitters import Hierarchy, Recovered
 from sketch_core.linear_sketch import LinearSketch
+from sketch_core.resolve import resolve
 from sketch_core.scaling import Race
 from sketch_core.sizing import TOUCHED, Sizes, noise_energy, suggest_sizes
-from sketch_core.spec import Spec, resolve
+from sketch_core.spec import Spec
 
 #: Arrivals that the model places one by one; the rest is noise.
 PLACED: Final = 6000

@@ -30,7 +30,8 @@ from tqdm import tqdm
 
 from sketch_core.batch import Batch, Columns, quantise
 from sketch_core.linear_sketch import LinearSketch
-from sketch_core.spec import Spec, resolve
+from sketch_core.resolve import resolve
+from sketch_core.spec import Spec
 
 BATCH: Final = 10_000
 SEED: Final = 1

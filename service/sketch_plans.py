@@ -16,7 +16,8 @@ from service.settings import Settings
 from service.sketch_requests import INLINE_NUMBERS
 from sketch_core import scaling, sizing
 from sketch_core.errors import InvalidSpec
-from sketch_core.spec import TOUCHED_FOR_QUANTUM, Spec, random_seed, resolve
+from sketch_core.resolve import random_seed, resolve
+from sketch_core.spec import TOUCHED_FOR_QUANTUM, Spec
 
 #: Cells are int64; this many bits are there for their size.
 _CELL_BITS: Final = 62

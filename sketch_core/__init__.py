@@ -16,9 +16,10 @@ from __future__ import annotations
 from sketch_core.batch import Batch, Columns, quantise
 from sketch_core.codec import from_snapshot, to_snapshot
 from sketch_core.errors import SketchError
+from sketch_core.resolve import resolve
 from sketch_core.results import Estimates, Norm, Sample
 from sketch_core.sketch import Sketch, new_sketch
-from sketch_core.spec import Spec, resolve
+from sketch_core.spec import Spec
 from sketch_core.table_cache import bound_table_cache
 
 __all__ = [

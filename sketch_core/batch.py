@@ -35,7 +35,7 @@ import numpy.typing as npt
 
 from sketch_core.errors import InvalidBatch
 from sketch_core.hashing import I64, U64
-from sketch_core.spec import MAX_INCREMENT_BITS, OPERANDS, Spec
+from sketch_core.spec import MAX_INCREMENT_BITS, Spec
 
 F64 = npt.NDArray[np.float64]
 
@@ -52,7 +52,7 @@ class Batch:
 
     operand: one of the kind's streamed operands. index: uint64 (b,), the
     coordinate, or the row of a matrix. column: int64 (b,) for single entries of
-    a matrix, else None. quanta: int64 (b,), or (b, d) for whole rows.
+    an operand with rows, else None. quanta: int64 (b,), or (b, d) for whole rows.
     """
 
     operand: str
@@ -168,19 +168,14 @@ def quantise(spec: Spec, columns: Columns) -> tuple[Batch, int]:
     first value at fault: an unknown operand, unequal lengths, an index out of
     range, a number that is not finite or too large for the quantum.
     """
-    operands = OPERANDS[spec.kind]
-    if columns.operand not in operands or (columns.operand == "x" and spec.collapsed):
-        if columns.operand in operands:
-            raise InvalidBatch("x was given at creation and is fixed", pointer="/operand")
-        raise InvalidBatch(f"must be one of {', '.join(operands)}", pointer="/operand")
-    if columns.operand in ("y", "x"):
-        limit = spec.n if columns.operand == "y" else spec.d
+    operand = spec.operand(columns.operand)
+    if operand.by_index:
         _refuse(columns, ("index", "delta"))
         _required(columns.index, "index")
         _required(columns.delta, "delta")
         assert columns.index is not None
         assert columns.delta is not None
-        index = _in_range(columns.index, limit, "index")
+        index = _in_range(columns.index, operand.rows, "index")
         if columns.delta.ndim != 1:
             raise InvalidBatch("must be one-dimensional", pointer="/delta")
         _equal_lengths(("index", "delta"), index.size, columns.delta.size)
@@ -191,9 +186,12 @@ def quantise(spec: Spec, columns: Columns) -> tuple[Batch, int]:
     assert columns.row is not None
     if columns.values is not None:
         _refuse(columns, ("row", "values"))
-        row = _in_range(columns.row, spec.n, "row")
-        if columns.values.ndim != 2 or columns.values.shape[1] != spec.d:
-            raise InvalidBatch(f"must be rows of d = {spec.d} numbers", pointer="/values")
+        row = _in_range(columns.row, operand.rows, "row")
+        if columns.values.ndim != 2 or columns.values.shape[1] != operand.columns:
+            name = {"A1": "d1", "A2": "d2", "X": "d2"}.get(operand.name, "d")
+            raise InvalidBatch(
+                f"must be rows of {name} = {operand.columns} numbers", pointer="/values"
+            )
         _equal_lengths(("row", "values"), row.size, columns.values.shape[0])
         quanta, underflowed = _quantise(columns.values, spec.quantum_bits, "values")
         batch = Batch(columns.operand, row, None, quanta)
@@ -203,8 +201,8 @@ def quantise(spec: Spec, columns: Columns) -> tuple[Batch, int]:
         _required(columns.delta, "delta")
         assert columns.column is not None
         assert columns.delta is not None
-        row = _in_range(columns.row, spec.n, "row")
-        column = _in_range(columns.column, spec.d, "column")
+        row = _in_range(columns.row, operand.rows, "row")
+        column = _in_range(columns.column, operand.columns, "column")
         if columns.delta.ndim != 1:
             raise InvalidBatch("must be one-dimensional", pointer="/delta")
         _equal_lengths(("row", "column"), row.size, column.size)

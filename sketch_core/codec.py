@@ -32,6 +32,7 @@ that differ from what `to_snapshot` writes are refused.
 from __future__ import annotations
 
 import hashlib
+import math
 import struct
 from typing import Final
 
@@ -39,7 +40,7 @@ import numpy as np
 
 from sketch_core.errors import IncompatibleSketches, InvalidSnapshot, UnsupportedSnapshot
 from sketch_core.hashing import I64
-from sketch_core.sketch import Sketch, empty_arrays, sketch_of
+from sketch_core.sketch import Sketch, sketch_of
 from sketch_core.spec import OPERANDS, Spec
 from sketch_core.state import Arrays, LinearState
 
@@ -104,21 +105,19 @@ class _Reader:
             raise InvalidSnapshot("the body goes on after its last array")
 
 
-def _read_array(reader: _Reader, name: str, like: I64) -> I64:
+def _read_array(reader: _Reader, name: str, wanted: tuple[int, ...]) -> I64:
     if reader.name() != name:
         raise InvalidSnapshot(f"array {name} is missing")
     dimensions = reader.byte()
     extents = struct.unpack(f"<{dimensions}Q", reader.take(8 * dimensions))
-    if extents != like.shape:
-        raise InvalidSnapshot(f"array {name} has extents {extents}, not {like.shape}")
-    cells = np.frombuffer(reader.take(8 * like.size), dtype="<i8")
-    return cells.astype(np.int64).reshape(like.shape)
+    if extents != wanted:
+        raise InvalidSnapshot(f"array {name} has extents {extents}, not {wanted}")
+    cells = np.frombuffer(reader.take(8 * math.prod(wanted)), dtype="<i8")
+    return cells.astype(np.int64).reshape(wanted)
 
 
 def _read_body(reader: _Reader, spec: Spec, count: int) -> Arrays:
-    expected = empty_arrays(spec)
-    if spec.kind == "matrix" and not spec.collapsed:
-        expected["x"] = {"dense": np.zeros(spec.d, dtype=np.int64)}
+    expected = {operand.name: operand.extents() for operand in spec.operands}
     arrays: Arrays = {}
     for _ in range(count):
         operand = reader.name()
@@ -127,13 +126,11 @@ def _read_body(reader: _Reader, spec: Spec, count: int) -> Arrays:
         if reader.byte() != len(expected[operand]):
             raise InvalidSnapshot(f"operand {operand} has another number of arrays")
         arrays[operand] = {
-            name: _read_array(reader, name, like) for name, like in expected[operand].items()
+            name: _read_array(reader, name, extents) for name, extents in expected[operand].items()
         }
-    main = OPERANDS[spec.kind][0]
-    if (
-        list(arrays) != [name for name in OPERANDS[spec.kind] if name in arrays]
-        or main not in arrays
-    ):
+    in_order = [name for name in expected if name in arrays]
+    always = {name for name in expected if name != spec.query_operand}
+    if list(arrays) != in_order or not always <= arrays.keys():
         raise InvalidSnapshot("operands are missing or out of order")
     return arrays
 

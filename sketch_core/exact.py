@@ -23,7 +23,6 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from sketch_core.batch import Batch
 from sketch_core.draws import ArrivalList, answer, check_request, empty_sample
 from sketch_core.errors import InvalidQuery, InvalidSpec
 from sketch_core.hashing import I64, U64
@@ -32,8 +31,8 @@ from sketch_core.operand_state import OperandState, check_index
 from sketch_core.parameters import SKETCH_POWERS, Distribution, number
 from sketch_core.results import Estimates, Norm, Sample
 from sketch_core.scaling import Race, natural_log, quantum_exponent
-from sketch_core.spec import OPERANDS, Spec
-from sketch_core.state import Arrays, LinearState
+from sketch_core.spec import Spec
+from sketch_core.state import LinearState
 
 F64 = npt.NDArray[np.float64]
 
@@ -48,39 +47,15 @@ _LIFT_BITS: Final = 1500
 _PROJECTED_NUMBERS: Final = 1 << 21
 
 
-def empty_arrays(spec: Spec) -> Arrays:
-    """All-zero dense state: int64 (n, d) of the kind's first operand, d = 1 for vectors."""
-    dense = np.zeros((spec.n, spec.columns), dtype=np.int64)
-    return {OPERANDS[spec.kind][0]: {"dense": dense}}
-
-
 class ExactSketch(OperandState):
     """Dense operands of a vector or matrix, with the interface of a sketch."""
 
     def __init__(self, spec: Spec, state: LinearState | None = None) -> None:
-        super().__init__(spec, state or LinearState(empty_arrays(spec), empty=True))
+        super().__init__(spec, state)
         self._power = spec.distribution.power
         self._scaled = (
             self._power is not None and SKETCH_POWERS.low <= self._power <= SKETCH_POWERS.high
         )
-
-    # ---- updates
-
-    def _add_main(self, parts: list[Batch]) -> None:
-        dense = self._state.arrays[self._main]["dense"]
-        flat = dense.reshape(-1)
-        for part in parts:
-            if not self._state.grow(
-                self._main, float(np.abs(part.quanta).astype(np.float64).sum())
-            ):
-                self._state.give_up()
-            where = part.index.astype(np.int64)
-            if part.quanta.ndim == 2:
-                np.add.at(dense, where, part.quanta)
-            elif part.column is None:
-                np.add.at(flat, where, part.quanta)
-            else:
-                np.add.at(flat, where * self.spec.d + part.column, part.quanta)
 
     # ---- queries
 

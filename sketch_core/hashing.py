@@ -30,7 +30,8 @@ The functions, bit for bit (all arithmetic modulo 2^64, >> is a logical shift):
                         h = finalise(h + 0x9E3779B97F4A7C15 * (part + 1))
     key (k0, k1):   k_w = word(seed, purpose, repetition, index, w) for w = 0, 1;
                     purposes: EXPONENTIAL = 1, REPEAT = 2, SIGN = 3, BUCKET = 4;
-                    the unscaled sketch is repetition 2^32, level 0
+                    the unscaled sketch is repetition 2^32, level 0; those of a
+                    tensor's second operand are 2^33 further on
     mix(k, x):      h = x ^ k0
                     h ^= h >> 30;  h *= 0xBF58476D1CE4E5B9
                     h ^= h >> 27;  h += k1;  h *= 0x94D049BB133111EB
@@ -67,6 +68,8 @@ SIGN: Final = 3
 BUCKET: Final = 4
 #: The repetition number under which the unscaled sketch draws its keys.
 UNSCALED_REPETITION: Final = 1 << 32
+#: What is added to the repetition numbers of a tensor's second operand, the unscaled one too.
+SECOND_REPETITION: Final = 1 << 33
 
 _MASK: Final = (1 << 64) - 1
 _GOLDEN: Final = 0x9E3779B97F4A7C15

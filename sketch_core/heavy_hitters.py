@@ -53,9 +53,14 @@ MIN_BEAM: Final = 64
 BEAM_PER_WANTED: Final = 12
 #: Peeling ends when no value moves by more than this many σ̂.
 SETTLED: Final = 0.02
-_MAX_PEELINGS: Final = 16
+MAX_PEELINGS: Final = 16
 #: Prefixes judged at a time.
 _BLOCK: Final = 1 << 16
+
+
+def beam_width(wanted: int) -> int:
+    """Prefixes kept at each level when so many coordinates are wanted."""
+    return max(MIN_BEAM, BEAM_PER_WANTED * wanted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,30 +130,44 @@ class Hierarchy:
         coordinate, smaller first among equals. floor: rounding error of the
         cells, below which nothing is trusted.
         """
-        beam = max(MIN_BEAM, BEAM_PER_WANTED * wanted)
+        beam = beam_width(wanted)
+        last = self.tables[-1]
+        prefixes = self.descend(np.abs(cells[: last.base].astype(np.float64)), beam)
+        residual = cells[last.base : last.base + last.cells].copy()
+        estimate = self._in_blocks(self._estimates, residual.astype(np.float64), -1, prefixes)
+        kept = _largest(np.abs(estimate), beam)
+        candidates = prefixes[kept[estimate[kept] != 0.0]]
+        return _peel(last, residual, candidates, tie_break, floor)
+
+    def descend(self, magnitudes: F64, beam: int) -> U64:
+        """The coordinates worth judging at the last level, uint64 (m,): children of a beam.
+
+        magnitudes: |cell| of the levels above it, float64 (cells of them,).
+        """
         prefixes = self._first_prefixes
         for level, table in enumerate(self.tables[:-1]):
-            weight = self._in_blocks(self._weights, cells, level, prefixes)
+            weight = self.weights(
+                magnitudes[table.base : table.base + table.cells], level, prefixes
+            )
             kept = _largest(weight, beam)
             kept = kept[weight[kept] > 0.0]
             prefixes = self._children(prefixes[kept], table.shift, self.tables[level + 1].shift)
-        last = self.tables[-1]
-        estimate = self._in_blocks(self._estimates, cells, len(self.tables) - 1, prefixes)
-        kept = _largest(np.abs(estimate), beam)
-        candidates = prefixes[kept[estimate[kept] != 0.0]]
-        residual = cells[last.base : last.base + last.cells].copy()
-        return _peel(last, residual, candidates, tie_break, floor)
+        return prefixes
+
+    def heaviest(self, magnitudes: F64, prefixes: U64, beam: int) -> U64:
+        """The `beam` heaviest of these coordinates. magnitudes: |cell| of the last level."""
+        weight = self.weights(magnitudes, -1, prefixes)
+        kept = _largest(weight, beam)
+        return prefixes[kept[weight[kept] > 0.0]]
+
+    def weights(self, magnitudes: F64, level: int, prefixes: U64) -> F64:
+        """How heavy prefixes look at a level, by its |cell|: float64 (b,)."""
+        return self._in_blocks(self._weights, magnitudes, level, prefixes)
 
     def _in_blocks(
-        self,
-        judge: Callable[[F64, int, U64], F64],
-        cells: Cells,
-        level: int,
-        prefixes: U64,
+        self, judge: Callable[[F64, int, U64], F64], part: F64, level: int, prefixes: U64
     ) -> F64:
         """One number a prefix, float64 (b,); the rows of all prefixes never exist at once."""
-        table = self.tables[level]
-        part = cells[table.base : table.base + table.cells].astype(np.float64)
         if prefixes.size <= _BLOCK:
             return judge(part, level, prefixes)
         out = np.empty(prefixes.size)
@@ -158,8 +177,7 @@ class Hierarchy:
         return out
 
     def _weights(self, part: F64, level: int, prefixes: U64) -> F64:
-        rows = part[self._addresses(level, prefixes)]
-        return _weight(np.abs(rows, out=rows))
+        return _weight(part[self._addresses(level, prefixes)])
 
     def _estimates(self, part: F64, level: int, prefixes: U64) -> F64:
         rows = part[self._addresses(level, prefixes)]
@@ -198,7 +216,7 @@ def _largest(values: Cells, count: int) -> npt.NDArray[np.intp]:
     return np.argpartition(values, values.size - count)[values.size - count :]
 
 
-def _trusted(estimate: Cells, mean: F64, threshold: float, depth: int) -> npt.NDArray[np.bool_]:
+def trustworthy(estimate: Cells, mean: F64, threshold: float, depth: int) -> npt.NDArray[np.bool_]:
     """Which medians stand out and are borne out by the mean of their rows."""
     size = np.abs(estimate).astype(np.float64)
     along = mean * np.sign(estimate)
@@ -212,7 +230,7 @@ def _trusted(estimate: Cells, mean: F64, threshold: float, depth: int) -> npt.ND
     return trusted
 
 
-def _in_a_shadow(where: npt.NDArray[np.integer], size: F64) -> npt.NDArray[np.bool_]:
+def in_a_shadow(where: npt.NDArray[np.integer], size: F64) -> npt.NDArray[np.bool_]:
     """Which coordinates share a cell with a larger one, bool (m,).
 
     where: addresses (t, m). size: float64 (m,). A coordinate that is zero but meets a
@@ -242,17 +260,17 @@ def _peel(
     trusted = np.zeros(candidates.size, dtype=bool)
     sigma = root_mean_square(residual)
     largest = math.inf
-    for _ in range(_MAX_PEELINGS):
+    for _ in range(MAX_PEELINGS):
         rows: Cells = residual[where] * sign + value
         mean = rows.mean(axis=0)
         estimate = median_of_rows(rows)
         threshold = max(DETECTION * sigma, floor)
-        before, trusted = trusted, _trusted(estimate, mean, threshold, table.depth)
+        before, trusted = trusted, trustworthy(estimate, mean, threshold, table.depth)
         # What was peeled in error, in the shadow of something larger, goes back.
         change: Cells = np.where(trusted, estimate, 0) - value
         # By the mean of rows, which tells a coordinate from what only shares most of its cells.
         new = np.flatnonzero(trusted & (value == 0))
-        held = new[_in_a_shadow(where[:, new], np.abs(mean[new]))]
+        held = new[in_a_shadow(where[:, new], np.abs(mean[new]))]
         trusted[held] = False
         change[held] = 0
         same = not held.size and bool((trusted == before).all())

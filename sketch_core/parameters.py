@@ -36,6 +36,10 @@ class Range:
 PARAMETERS: Final[dict[str, Range]] = {
     "n": Range(1, 1 << 63),
     "d": Range(1, 1 << 16),
+    "n1": Range(1, 1 << 40),
+    "n2": Range(1, 1 << 40),
+    "d1": Range(1, 1 << 12),
+    "d2": Range(1, 1 << 12),
     "samples": Range(1, 4096),
     "repetitions": Range(1, 4096),
     "seed": Range(0, (1 << 64) - 1),
@@ -44,14 +48,19 @@ PARAMETERS: Final[dict[str, Range]] = {
     "width": Range(1, 1 << 22),
     "upper_width": Range(1, 1 << 22),
     "estimate_width": Range(1, 1 << 22),
+    "second_width": Range(1, 1 << 22),
+    "second_upper_width": Range(1, 1 << 22),
     # One row cannot tell a coordinate from another in its bucket.
     "depth": Range(3, 31),
     "power": Range(LEAST_POSITIVE, LARGEST, integer=False),
     "temperature": Range(2.0**-60, 2.0**60, integer=False),
     "x": Range(-(2.0**60), 2.0**60, integer=False),
+    "X": Range(-(2.0**60), 2.0**60, integer=False),
 }
 #: Powers a sketch can serve; the exact method takes every power of PARAMETERS.
 SKETCH_POWERS: Final = Range(1.0, 2.0, integer=False)
+#: The same for a tensor: the energy of a row of Y is a quadratic form, other powers are not.
+TENSOR_POWERS: Final = Range(2.0, 2.0, integer=False)
 
 
 @dataclass(frozen=True, slots=True)

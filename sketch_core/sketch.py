@@ -8,7 +8,6 @@ from typing import Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
-from sketch_core import exact, linear_sketch
 from sketch_core.batch import Batch
 from sketch_core.exact import ExactSketch
 from sketch_core.hashing import U64
@@ -71,11 +70,6 @@ class Sketch(Protocol):
 def new_sketch(spec: Spec) -> Sketch:
     """An empty sketch (or empty exact operands) for a spec."""
     return ExactSketch(spec) if spec.method == "exact" else LinearSketch(spec)
-
-
-def empty_arrays(spec: Spec) -> Arrays:
-    """The all-zero state of a spec, as `arrays` of a new sketch has it."""
-    return exact.empty_arrays(spec) if spec.method == "exact" else linear_sketch.empty_arrays(spec)
 
 
 def sketch_of(spec: Spec, state: LinearState) -> Sketch:

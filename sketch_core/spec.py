@@ -1,9 +1,9 @@
 """What a sketch is: kind, shape, distribution, sizes; and the fingerprint that decides merges.
 
-A *request* is what a caller writes down, with most fields absent. `resolve`
-checks it against one table of ranges, draws a seed where none is given, fills
-in every size and returns a frozen `Spec`. Two sketches merge exactly when the
-fingerprints of their specs agree.
+A `Spec` has nothing left to choose; `sketch_core.resolve` makes one of a request.
+Its table of operands says what may be streamed, how increments name their
+places, and what is kept; everything else asks that table. Two sketches merge
+exactly when the fingerprints of their specs agree.
 """
 
 from __future__ import annotations
@@ -11,61 +11,102 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import math
-import secrets
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from sketch_core import scaling, sizing
-from sketch_core.errors import InvalidSpec
-from sketch_core.parameters import (
-    PARAMETERS,
-    SKETCH_POWERS,
-    Distribution,
-    distribution,
-    members,
-    number,
-    whole,
-)
+import numpy as np
+import numpy.typing as npt
 
-Kind = Literal["vector", "matrix"]
+from sketch_core import scaling, sizing
+from sketch_core.errors import InvalidBatch
+from sketch_core.hashing import SECOND_REPETITION
+from sketch_core.parameters import Distribution
+
+Kind = Literal["vector", "matrix", "tensor"]
 Method = Literal["sketch", "exact"]
 
-#: Streamed operands of each kind, the one that defines merge and snapshot defaults first.
-OPERANDS: Final[dict[str, tuple[str, ...]]] = {"vector": ("y",), "matrix": ("A", "x")}
+#: Operands of each kind, the one that defines merge and snapshot defaults first.
+OPERANDS: Final[dict[str, tuple[str, ...]]] = {
+    "vector": ("y",),
+    "matrix": ("A", "x"),
+    "tensor": ("A1", "A2", "X"),
+}
 #: Shape fields of each kind.
-SHAPE_FIELDS: Final[dict[str, tuple[str, ...]]] = {"vector": ("n",), "matrix": ("n", "d")}
+SHAPE_FIELDS: Final[dict[str, tuple[str, ...]]] = {
+    "vector": ("n",),
+    "matrix": ("n", "d"),
+    "tensor": ("n1", "n2", "d1", "d2"),
+}
+#: The operand that may be given at creation or with the query, of the kinds that have one.
+QUERY_OPERAND: Final[dict[str, str]] = {"matrix": "x", "tensor": "X"}
 
 #: Bits of a hash-stable fingerprint scheme; part of every fingerprint.
 HASH_VERSION: Final = 1
 #: Coordinates assumed touched when the default quantum is chosen.
 TOUCHED_FOR_QUANTUM: Final = 1 << 20
-MAX_QUANTUM_BITS: Final = 24
-#: Significant bits of the largest |x_j| when x is fixed at creation and rounded.
-FIXED_X_BITS: Final = 14
-#: The largest |x_j| of such an x is at least this, unless all are zero.
-SMALLEST_FIXED_X: Final = 2.0**-60
-#: The largest |y_i| expected where a request does not say.
-DEFAULT_MAGNITUDE: Final = 1024.0
 #: The largest |increment| in quanta; leaves room for a sum of two in int64.
 MAX_INCREMENT_BITS: Final = 62
+#: Fields of stored specs that only tensors have.
+_TENSOR_FIELDS: Final = ("n2", "d2", "second_sizes")
 
 
-_REQUEST_FIELDS: Final = frozenset(
-    {"kind", "shape", "method", "distribution", "samples", "repetitions", "seed",
-     "magnitude", "quantum_bits", "width", "upper_width", "estimate_width", "depth", "x"}
-)  # fmt: skip
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """A streamed operand: rows × columns numbers.
+
+    by_index: increments name a coordinate (`index`), not a row and a column.
+    columns: as streamed. cell_columns: numbers a row has in the state, 1 where a
+    fixed x collapses it. sizes: of the tables that keep it, None where it is kept
+    dense. lists: how many scaled tables there are. first_repetition: which hash keys
+    they use. rank: axes of the dense array.
+    """
+
+    name: str
+    rows: int
+    columns: int
+    by_index: bool
+    cell_columns: int
+    sizes: sizing.Sizes | None
+    lists: int = 1
+    first_repetition: int = 0
+    rank: int = 2
+
+    @property
+    def clip(self) -> int:
+        """c such that the exponentials of its rows are clipped below at 2^-c."""
+        return scaling.clip_bits(self.rows)
+
+    @property
+    def cells(self) -> int:
+        """int64 numbers of its state."""
+        if self.sizes is None:
+            return self.rows * self.cell_columns
+        return (
+            self.lists * self.sizes.scaled_cells + self.sizes.unscaled_cells
+        ) * self.cell_columns
+
+    def extents(self) -> dict[str, tuple[int, ...]]:
+        """The arrays of its state by name, in canonical order, and their shapes."""
+        if self.sizes is None:
+            shape = (self.rows,) if self.rank == 1 else (self.rows, self.cell_columns)
+            return {"dense": shape}
+        return {
+            "scaled": (self.lists, self.sizes.scaled_cells, self.cell_columns),
+            "unscaled": (self.sizes.unscaled_cells, self.cell_columns),
+        }
 
 
 @dataclass(frozen=True, slots=True)
 class Spec:
     """A resolved spec: nothing left to choose. Build one with `resolve`.
 
-    n: coordinates of y. d: columns of A (1 for a vector). magnitude: largest
-    |y_i| expected. quantum_bits: increments of y, or of A and a streamed x, are
-    multiples of 2^-quantum_bits. x: a query fixed at creation, as whole
-    multiples of 2^-x_quantum_bits (d of them), or None. sizes: None for exact.
+    n, d: rows and columns of the first operand, so the coordinates of y and the
+    columns of A (1 for a vector), n1 and d1 of a tensor. n2, d2: those of its second.
+    magnitude: largest |y_i| expected (of entries of operands, for a tensor).
+    quantum_bits: increments are multiples of 2^-quantum_bits. x: a query fixed at
+    creation, as whole multiples of 2^-x_quantum_bits: d of them, or d1 · d2 row by row;
+    or None. sizes: of the tables of the first operand, None for exact. second_sizes: of
+    the tables of A2.
     """
 
     kind: Kind
@@ -81,20 +122,63 @@ class Spec:
     x: tuple[int, ...] | None = None
     x_quantum_bits: int = 0
     sizes: sizing.Sizes | None = None
+    n2: int | None = None
+    d2: int | None = None
+    second_sizes: sizing.Sizes | None = None
 
     @property
     def collapsed(self) -> bool:
-        """Whether x was fixed at creation, so that the state is that of the vector y = A x."""
-        return self.x is not None
+        """Whether a fixed x makes the state that of the vector y = A x."""
+        return self.kind == "matrix" and self.x is not None
+
+    @property
+    def query_operand(self) -> str | None:
+        """x or X, which may come with a query unless it is fixed or streamed; None for vectors."""
+        return QUERY_OPERAND.get(self.kind)
+
+    @property
+    def fixed_operand(self) -> str | None:
+        """The operand given at creation, or None."""
+        return None if self.x is None else self.query_operand
+
+    @property
+    def operands(self) -> tuple[Operand, ...]:
+        """Everything that may be streamed, in the kind's order."""
+        if self.kind == "vector":
+            return (Operand("y", self.n, 1, True, 1, self.sizes, self.repetitions),)
+        columns = 1 if self.collapsed else self.d
+        if self.kind == "matrix":
+            main = Operand("A", self.n, self.d, False, columns, self.sizes, self.repetitions)
+            x = Operand("x", self.d, 1, True, 1, None, rank=1)
+            return (main,) if self.collapsed else (main, x)
+        assert self.n2 is not None
+        assert self.d2 is not None
+        first = Operand("A1", self.n, self.d, False, self.d, self.sizes, self.repetitions)
+        second = Operand(
+            "A2", self.n2, self.d2, False, self.d2, self.second_sizes,
+            self.repetitions * self.samples, SECOND_REPETITION,
+        )  # fmt: skip
+        middle = Operand("X", self.d, self.d2, False, self.d2, None)
+        return (first, second) if self.x is not None else (first, second, middle)
+
+    def operand(self, name: str) -> Operand:
+        """A streamed operand by name. Raises InvalidBatch for one that cannot be streamed."""
+        for operand in self.operands:
+            if operand.name == name:
+                return operand
+        if name == self.fixed_operand:
+            raise InvalidBatch(f"{name} was given at creation and is fixed", pointer="/operand")
+        names = ", ".join(OPERANDS[self.kind])
+        raise InvalidBatch(f"must be one of {names}", pointer="/operand")
 
     @property
     def columns(self) -> int:
-        """Numbers a cell (or a dense row) holds: d, or 1 for vectors and collapsed matrices."""
+        """Numbers a cell (or a dense row) of the first operand holds: 1 where x is fixed."""
         return 1 if self.collapsed else self.d
 
     @property
     def value_bits(self) -> int:
-        """Cells count multiples of 2^-value_bits of y (or of A where it is not collapsed)."""
+        """Cells count multiples of 2^-value_bits of y (of operands where they are not y's own)."""
         return self.quantum_bits + (self.x_quantum_bits if self.collapsed else 0)
 
     @property
@@ -104,17 +188,12 @@ class Spec:
     @property
     def dense_cells(self) -> int:
         """Numbers of the dense operands: the exact method's state."""
-        x_cells = self.d if self.kind == "matrix" and not self.collapsed else 0
-        return self.n * self.columns + x_cells
+        return sum(operand.rows * operand.cell_columns for operand in self.operands)
 
     @property
     def state_cells(self) -> int:
         """int64 numbers the state holds."""
-        if self.sizes is None:
-            return self.dense_cells
-        x_cells = self.d if self.kind == "matrix" and not self.collapsed else 0
-        scaled = self.repetitions * self.sizes.scaled_cells
-        return (scaled + self.sizes.unscaled_cells) * self.columns + x_cells
+        return sum(operand.cells for operand in self.operands)
 
     @property
     def memory_bytes(self) -> int:
@@ -124,14 +203,24 @@ class Spec:
     def exact_memory_bytes(self) -> int:
         return 8 * self.dense_cells
 
-    def shape_json(self) -> dict[str, int]:
-        return {"n": self.n} if self.kind == "vector" else {"n": self.n, "d": self.d}
+    @property
+    def coordinates(self) -> int:
+        """How many coordinates y has: n, or n1 · n2."""
+        return self.n * (self.n2 or 1)
 
-    def x_values(self) -> list[float] | None:
-        """The fixed x after rounding, or None."""
+    def shape_json(self) -> dict[str, int]:
+        """The shape as a request has it."""
+        fields = SHAPE_FIELDS[self.kind]
+        if self.n2 is None or self.d2 is None:
+            return dict(zip(fields, (self.n, self.d), strict=False))
+        return dict(zip(fields, (self.n, self.n2, self.d, self.d2), strict=True))
+
+    def fixed_matrix(self) -> npt.NDArray[np.float64] | None:
+        """x or X fixed at creation, after rounding: float64 (d,) or (d1, d2), or None."""
         if self.x is None:
             return None
-        return [math.ldexp(value, -self.x_quantum_bits) for value in self.x]
+        values = np.ldexp(np.array(self.x, dtype=np.float64), -self.x_quantum_bits)
+        return values if self.d2 is None else values.reshape(self.d, self.d2)
 
     def to_json(self) -> dict[str, Any]:
         """The spec with every default filled in; `resolve` of it gives the same Spec."""
@@ -151,13 +240,21 @@ class Spec:
             out["upper_width"] = self.sizes.upper_width
             out["estimate_width"] = self.sizes.estimate_width
             out["depth"] = self.sizes.depth
-        if self.x is not None:
-            out["x"] = self.x_values()
+        if self.second_sizes is not None:
+            out["second_width"] = self.second_sizes.width
+            out["second_upper_width"] = self.second_sizes.upper_width
+        fixed = self.fixed_matrix()
+        if fixed is not None:
+            out[QUERY_OPERAND[self.kind]] = fixed.tolist()
         return out
 
     def to_bytes(self) -> bytes:
         """Every field as canonical JSON, derived ones too: a stored spec outlives new defaults."""
-        return json.dumps(dataclasses.asdict(self), sort_keys=True, separators=(",", ":")).encode()
+        fields = dataclasses.asdict(self)
+        if self.kind != "tensor":
+            for name in _TENSOR_FIELDS:
+                del fields[name]
+        return json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()
 
     @staticmethod
     def from_bytes(data: bytes) -> Spec:
@@ -166,15 +263,17 @@ class Spec:
         fields["distribution"] = Distribution(**fields["distribution"])
         if fields["x"] is not None:
             fields["x"] = tuple(fields["x"])
-        if fields["sizes"] is not None:
-            shifts = tuple(fields["sizes"].pop("shifts"))
-            fields["sizes"] = sizing.Sizes(shifts=shifts, **fields["sizes"])
+        for name in ("sizes", "second_sizes"):
+            if fields.get(name) is not None:
+                shifts = tuple(fields[name].pop("shifts"))
+                fields[name] = sizing.Sizes(shifts=shifts, **fields[name])
         return Spec(**fields)
 
     def fingerprint(self) -> bytes:
         """32 bytes that agree exactly for specs whose states may be added.
 
-        `samples` counts through the sizes only; `magnitude` through quantum_bits.
+        `samples` counts through the sizes only (and a tensor's number of lists);
+        `magnitude` through quantum_bits.
         """
         sizes = None if self.sizes is None else dataclasses.asdict(self.sizes)
         identity = {
@@ -190,172 +289,8 @@ class Spec:
             "x_quantum_bits": self.x_quantum_bits,
             "sizes": sizes,
         }
+        if self.second_sizes is not None:
+            identity["second_sizes"] = dataclasses.asdict(self.second_sizes)
+            identity["samples"] = self.samples
         text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).digest()
-
-
-def random_seed() -> int:
-    """A seed from the operating system, below 2^53 so that every JSON reader keeps it whole."""
-    return secrets.randbits(53)
-
-
-def _shape(kind: str, value: object) -> tuple[int, int]:
-    fields = SHAPE_FIELDS[kind]
-    given = members(value, frozenset(fields), "/shape")
-    for name in fields:
-        if name not in given:
-            raise InvalidSpec("is required", pointer=f"/shape/{name}")
-    n = whole("n", given["n"], "/shape/n")
-    d = whole("d", given["d"], "/shape/d") if "d" in fields else 1
-    return n, d
-
-
-def _fixed_x(kind: str, d: int, value: object) -> tuple[tuple[int, ...], int]:
-    """Round x to whole multiples of a power of two, the largest to FIXED_X_BITS bits."""
-    if kind != "matrix":
-        raise InvalidSpec(f"a {kind} has no operand x", pointer="/x")
-    if isinstance(value, str | bytes) or not isinstance(value, Sequence):
-        raise InvalidSpec("must be a list of numbers", pointer="/x")
-    if len(value) != d:
-        raise InvalidSpec(f"must have d = {d} numbers, has {len(value)}", pointer="/x")
-    numbers = [number("x", item, f"/x/{i}") for i, item in enumerate(value)]
-    largest = max(abs(number) for number in numbers)
-    if largest == 0.0:
-        return (0,) * d, 0
-    if largest < SMALLEST_FIXED_X:
-        raise InvalidSpec("the largest must be at least 2^-60, or all zero", pointer="/x")
-    bits = FIXED_X_BITS - math.frexp(largest)[1]
-    if round(math.ldexp(largest, bits)) == 1 << FIXED_X_BITS:
-        bits -= 1  # rounded up to a power of two: x resolved again must give the same bits
-    return tuple(round(math.ldexp(number, bits)) for number in numbers), bits
-
-
-def _default_magnitude(x: tuple[int, ...] | None, x_bits: int) -> float:
-    """DEFAULT_MAGNITUDE, times the largest |x_j| where x is fixed.
-
-    So the quantum of A does not depend on the unit of x.
-    """
-    largest = math.ldexp(max(map(abs, x)), -x_bits) if x is not None else 1.0
-    allowed = PARAMETERS["magnitude"]
-    return min(max(DEFAULT_MAGNITUDE * (largest or 1.0), allowed.low), allowed.high)
-
-
-def default_quantum_bits(n: int, power: float, magnitude: float, x_quantum_bits: int = 0) -> int:
-    """The finest quantum at which coordinates up to `magnitude` keep every cell below 2^62.
-
-    Assumes at most 2^20 touched coordinates; the scale of the most favoured of
-    them is within 2^scale_bits except with probability 1/64.
-    """
-    touched = min(n, TOUCHED_FOR_QUANTUM)
-    room = 62 - scaling.scale_bits(power, scaling.clip_bits(touched))
-    return min(room - math.ceil(math.log2(magnitude)) - x_quantum_bits, MAX_QUANTUM_BITS)
-
-
-@dataclass(frozen=True, slots=True)
-class _Request:
-    """The members of a request that are given: absent and null are the same."""
-
-    members: Mapping[str, Any]
-
-    def given(self, name: str) -> bool:
-        return self.members.get(name) is not None
-
-    def whole(self, name: str, default: int) -> int:
-        return whole(name, self.members[name], f"/{name}") if self.given(name) else default
-
-    def number(self, name: str, default: float) -> float:
-        return float(number(name, self.members[name], f"/{name}")) if self.given(name) else default
-
-    def kind(self) -> Kind:
-        kind = self.members.get("kind")
-        if kind is None:
-            raise InvalidSpec("is required", pointer="/kind")
-        if not isinstance(kind, str) or kind not in OPERANDS:
-            raise InvalidSpec(f"must be one of {', '.join(OPERANDS)}", pointer="/kind")
-        return kind  # type: ignore[return-value]
-
-    def shape(self, kind: Kind) -> tuple[int, int]:
-        if "shape" not in self.members:
-            raise InvalidSpec("is required", pointer="/shape")
-        return _shape(kind, self.members["shape"])
-
-    def method(self) -> str:
-        method = self.members["method"] if self.given("method") else "auto"
-        if method not in ("auto", "sketch", "exact"):
-            raise InvalidSpec("must be auto, sketch or exact", pointer="/method")
-        return str(method)
-
-    def sizes(self) -> dict[str, int]:
-        """The sizes that are given, by name."""
-        names = ("width", "upper_width", "estimate_width", "depth")
-        chosen = {name: self.whole(name, 0) for name in names if self.given(name)}
-        if chosen.get("depth", 1) % 2 == 0:
-            raise InvalidSpec("must be odd, so that a median is a cell", pointer="/depth")
-        return chosen
-
-
-def _servable_power(law: Distribution, method: str) -> float | None:
-    """The power a sketch can serve, or None where only the exact method can.
-
-    Raises InvalidSpec when a sketch is asked for all the same.
-    """
-    power = law.power
-    if power is not None and SKETCH_POWERS.low <= power <= SKETCH_POWERS.high:
-        return power
-    if method == "sketch" and power is None:
-        raise InvalidSpec(
-            "no sketch smaller than the vector can serve softmax: any such structure needs "
-            "Ω(n) bits (Song, Xie, Zhou, Theorem 4.4); use method exact",
-            pointer="/distribution/softmax",
-        )
-    if method == "sketch":
-        raise InvalidSpec(
-            "a sketch serves powers from 1 to 2; use method exact for others",
-            pointer="/distribution/power",
-        )
-    return None
-
-
-def resolve(request: Mapping[str, Any], *, draw_seed: Callable[[], int] = random_seed) -> Spec:
-    """Check a spec request and fill in everything it leaves open.
-
-    request: the JSON object of the public interface, without service-only
-    fields such as ttl_seconds. draw_seed: where an absent seed comes from.
-    Raises InvalidSpec with the pointer of the field at fault.
-    """
-    asked = _Request(members(request, _REQUEST_FIELDS, ""))
-    kind = asked.kind()
-    n, d = asked.shape(kind)
-    law = distribution(asked.members["distribution"]) if asked.given("distribution") else None
-    law = law or Distribution()
-    method = asked.method()
-    samples = asked.whole("samples", 16)
-    repetitions = asked.whole("repetitions", 1)
-    chosen = asked.sizes()
-    x, x_bits = _fixed_x(kind, d, asked.members["x"]) if asked.given("x") else (None, 0)
-    magnitude = asked.number("magnitude", _default_magnitude(x, x_bits))
-    power = _servable_power(law, method)
-    finest = default_quantum_bits(n, power or 2.0, magnitude, x_bits)
-    quantum_bits = asked.whole("quantum_bits", finest)
-    if quantum_bits < PARAMETERS["quantum_bits"].low:
-        raise InvalidSpec("too large for so small an x", pointer="/magnitude")
-    exact = Spec(
-        kind=kind,
-        n=n,
-        d=d,
-        method="exact",
-        distribution=law,
-        samples=samples,
-        repetitions=repetitions,
-        seed=asked.whole("seed", 0) if asked.given("seed") else draw_seed(),
-        magnitude=magnitude,
-        quantum_bits=quantum_bits,
-        x=x,
-        x_quantum_bits=x_bits,
-    )
-    if method == "exact" or power is None:
-        return exact
-    sizes = sizing.suggest_sizes(n, samples, power, **chosen)
-    sketched = dataclasses.replace(exact, method="sketch", sizes=sizes)
-    smaller = exact.memory_bytes <= sketched.memory_bytes
-    return exact if method == "auto" and smaller else sketched

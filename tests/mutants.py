@@ -83,7 +83,7 @@ MUTANTS: Final = (
            "return np.asarray(size > 0.0)\n    least = size\n",
            _NARROW + "narrow_sketches_hardly_ever_serve_what_is_zero[2.0-64]"),
     Mutant("all that is found is peeled at once", "sketch_core/heavy_hitters.py",
-           "held = new[_in_a_shadow(where[:, new], np.abs(mean[new]))]", "held = new[:0]",
+           "held = new[in_a_shadow(where[:, new], np.abs(mean[new]))]", "held = new[:0]",
            "tests/statistical/test_crowded.py::test_shared_cells_hide_nothing_and_make_up_nothing"),
     Mutant("draws with replacement repeat the list", "sketch_core/ppswor.py",
            "    if coordinates.size == 0 or count == 0:\n",

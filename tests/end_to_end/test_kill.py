@@ -22,8 +22,9 @@ import numpy as np
 
 from sketch_core.batch import Batch, Columns, quantise
 from sketch_core.codec import to_snapshot
+from sketch_core.resolve import resolve
 from sketch_core.sketch import new_sketch
-from sketch_core.spec import Spec, resolve
+from sketch_core.spec import Spec
 from tests.end_to_end.served import ServedProcess
 
 KILLS = int(os.environ.get("TEST_KILLS", "24"))

@@ -25,8 +25,9 @@ import numpy as np
 
 from sketch_core import codec, hashing, scaling, sizing
 from sketch_core.batch import Batch, Columns, encode, quantise
+from sketch_core.resolve import resolve
 from sketch_core.sketch import Sketch, new_sketch
-from sketch_core.spec import Spec, resolve
+from sketch_core.spec import Spec
 
 FOLDER = Path(__file__).parent
 

@@ -9,8 +9,8 @@ from service import log_entries
 from service.ports import StoredEntry
 from sketch_core.batch import Batch, Columns, encode, quantise
 from sketch_core.codec import to_snapshot
+from sketch_core.resolve import resolve
 from sketch_core.sketch import new_sketch
-from sketch_core.spec import resolve
 
 
 def some_columns(rng: np.random.Generator, count: int) -> Columns:

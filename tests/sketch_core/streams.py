@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from sketch_core.batch import Batch, Columns, quantise
+from sketch_core.resolve import resolve
 from sketch_core.sketch import Sketch, new_sketch
-from sketch_core.spec import Spec, resolve
+from sketch_core.spec import Spec
 from tests.sketch_core.reference import Increment
 
 #: Tables so small that everything collides: cells matter here, not answers.

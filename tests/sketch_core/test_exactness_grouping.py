@@ -6,9 +6,10 @@ import numpy as np
 
 from sketch_core.batch import Batch, Columns, quantise
 from sketch_core.codec import to_snapshot
+from sketch_core.resolve import resolve
 from sketch_core.scaling import Race
 from sketch_core.sketch import new_sketch
-from sketch_core.spec import Spec, resolve
+from sketch_core.spec import Spec
 
 
 def test_each_repetition_has_a_bound_of_its_own() -> None:

@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pytest
 
 from sketch_core.batch import Columns, quantise
+from sketch_core.resolve import resolve
 from sketch_core.sketch import Sketch, new_sketch
-from sketch_core.spec import resolve
 
 U64 = npt.NDArray[np.uint64]
 N = 1 << 20

@@ -15,13 +15,8 @@ from hypothesis import strategies as st
 from sketch_core import sizing
 from sketch_core.errors import InvalidSpec
 from sketch_core.parameters import PARAMETERS
-from sketch_core.spec import (
-    MAX_QUANTUM_BITS,
-    Spec,
-    default_quantum_bits,
-    random_seed,
-    resolve,
-)
+from sketch_core.resolve import MAX_QUANTUM_BITS, default_quantum_bits, random_seed, resolve
+from sketch_core.spec import Spec
 
 VECTOR: dict[str, Any] = {"kind": "vector", "shape": {"n": 1000}}
 MATRIX: dict[str, Any] = {"kind": "matrix", "shape": {"n": 1000, "d": 2}}
@@ -47,7 +42,7 @@ REFUSED: list[tuple[Any, str]] = [
     ("vector", ""),
     ({}, "/kind"),
     ({"kind": None, "shape": {"n": 1}}, "/kind"),
-    ({"kind": "tensor", "shape": {"n": 1}}, "/kind"),
+    ({"kind": "cube", "shape": {"n": 1}}, "/kind"),
     ({"kind": ["vector"], "shape": {"n": 1}}, "/kind"),
     ({"kind": "vector"}, "/shape"),
     ({"kind": "vector", "shape": None}, "/shape"),
@@ -208,7 +203,7 @@ def test_auto_takes_the_smaller(shape: dict[str, int], kind: str) -> None:
 
 
 def test_memory_counts_every_cell() -> None:
-    from sketch_core.sketch import empty_arrays
+    from sketch_core.operand_state import empty_arrays
 
     requests: list[dict[str, Any]] = [
         {**VECTOR, "method": method, "repetitions": 3} for method in ("sketch", "exact")
@@ -231,7 +226,7 @@ def test_a_fixed_x_is_rounded_to_fourteen_bits() -> None:
     assert spec.collapsed
     assert spec.columns == 1
     assert spec.x is not None
-    values = spec.x_values()
+    values = spec.fixed_matrix()
     assert values is not None
     assert values[0] == 1.0
     assert abs(values[1] + 1 / 3) <= 2.0**-14

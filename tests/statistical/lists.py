@@ -15,10 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from sketch_core.batch import Batch, Columns, quantise
+from sketch_core.resolve import resolve
 from sketch_core.results import Sample
 from sketch_core.scaling import Race, quantum_exponent
 from sketch_core.sketch import Sketch, new_sketch
-from sketch_core.spec import Spec, resolve
+from sketch_core.spec import Spec
 from tests.statistical.laws import Truth
 from tests.statistical.shapes import Shape, Stream
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from sketch_core.batch import Columns, quantise
+from sketch_core.resolve import resolve
 from sketch_core.sketch import new_sketch
-from sketch_core.spec import resolve
 from tests.statistical import decisions, shapes
 from tests.statistical.laws import Law, Truth, distinct_law
 from tests.statistical.lists import Arrivals, Setup, filled

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from sketch_core.batch import Columns, quantise
+from sketch_core.resolve import resolve
 from sketch_core.scaling import Race
 from sketch_core.sketch import new_sketch
-from sketch_core.spec import resolve
 from tests.statistical import decisions
 from tests.statistical.decisions import decide
 

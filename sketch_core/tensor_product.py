@@ -1,0 +1,58 @@
+"""What a row of Y = A1 X A2ᵀ weighs, and which combination of A2's columns it is.
+
+Problem.   Rows of Y have n2 numbers, too many to form. Find a map F of d1 rows and r columns
+           with ‖a F‖ = ‖a X A2ᵀ‖ for every row a of A1, and from a F the w with a X A2ᵀ = A2 w.
+Source.    Song, Xie, Zhou, Section 5; algorithms for ℓ2 leverage through a Gram matrix.
+Deviation. Instead of the square root of M = X A2ᵀA2 Xᵀ: with A2ᵀA2 = TᵀT, T triangular (by QR,
+           which loses no digits to squares), and X Tᵀ = V Σ Uᵀ, F = V Σ and w = Xᵀ V Σ⁻¹ (a F)ᵀ.
+           Only singular values that rounding cannot have made are kept.
+Guarantee. Exact up to float64 where T is that of A2. From a table of A2, TᵀT is an unbiased
+           estimate of A2ᵀA2, and an error of length ε in a F is one of ε in the row of Y, up to
+           T's own error.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+F64 = npt.NDArray[np.float64]
+
+_EPS: Final = float(np.finfo(np.float64).eps)
+
+
+@dataclass(frozen=True, slots=True)
+class RowSpace:
+    """weigh: F, float64 (d1, r). back: float64 (d2, r), w = back @ (a F). r may be 0."""
+
+    weigh: F64
+    back: F64
+
+
+def triangle(rows: F64) -> F64:
+    """T with TᵀT = rowsᵀ rows: float64 (m, d) to (min(m, d), d)."""
+    return np.linalg.qr(rows, mode="r")
+
+
+def row_space(x: F64, second: F64) -> RowSpace:
+    """F and the way back. x: float64 (d1, d2). second: T of A2, float64 (k, d2)."""
+    # Powers of two keep products of tiny or huge numbers within float64, and round nothing.
+    x_unit, second_unit = _unit(x), _unit(second)
+    scaled_x, scaled_second = np.ldexp(x, -x_unit), np.ldexp(second, -second_unit)
+    v, sigma, _ = np.linalg.svd(scaled_x @ scaled_second.T, full_matrices=False)
+    rounding = 4.0 * _EPS * max(x.shape) * np.linalg.norm(scaled_x) * np.linalg.norm(scaled_second)
+    kept = sigma > rounding
+    v, sigma = v[:, kept], sigma[kept]
+    unit = x_unit + second_unit
+    return RowSpace(
+        weigh=np.ldexp(v * sigma, unit),
+        back=np.ldexp(scaled_x.T @ (v / sigma), x_unit - unit),
+    )
+
+
+def _unit(numbers: F64) -> int:
+    """The exponent of the largest of some numbers."""
+    return int(np.frexp(np.abs(numbers).max(initial=0.0))[1])
