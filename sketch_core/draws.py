@@ -13,6 +13,7 @@ from sketch_core.errors import DrawsExhausted, InvalidQuery
 from sketch_core.hashing import U64
 from sketch_core.results import Sample, Status
 from sketch_core.scaling import Race
+from sketch_core.spec import Spec
 
 F64 = npt.NDArray[np.float64]
 
@@ -31,12 +32,39 @@ def check_request(count: int, draw: int, repetitions: int | None) -> None:
         )
 
 
-def empty_sample(draw: int, *, replacement: bool) -> Sample:
+def check_replacement(replacement: bool | None) -> None:
+    """Raise InvalidQuery for draws without replacement, which a tensor does not serve."""
+    if replacement is False:
+        raise InvalidQuery("a tensor is drawn from with replacement only", pointer="/replacement")
+
+
+def check_index(index: U64, n: int) -> None:
+    """Raise InvalidQuery for coordinates, uint64 (b,), that are not below n."""
+    if index.ndim != 1:
+        raise InvalidQuery("must be coordinates, not pairs", pointer="/index")
+    bad = index >= np.uint64(n)
+    if bad.any():
+        raise InvalidQuery(f"must be below {n}", pointer=f"/index/{int(np.argmax(bad))}")
+
+
+def check_pairs(index: U64, spec: Spec) -> None:
+    """Raise InvalidQuery unless index is uint64 (b, 2), pairs of a row and a column of Y."""
+    if index.ndim != 2 or index.shape[1] != 2:
+        raise InvalidQuery("must be pairs of a row and a column of Y", pointer="/index")
+    assert spec.n2 is not None
+    for position, limit in enumerate((spec.n, spec.n2)):
+        bad = index[:, position] >= np.uint64(limit)
+        if bad.any():
+            pointer = f"/index/{int(np.argmax(bad))}/{position}"
+            raise InvalidQuery(f"must be below {limit}", pointer=pointer)
+
+
+def empty_sample(draw: int, *, replacement: bool, pairs: bool = False) -> Sample:
     """The answer for y = 0."""
     nothing = np.empty(0, dtype=np.float64)
     return Sample(
         status="empty",
-        index=np.empty(0, dtype=np.uint64),
+        index=np.empty((0, 2) if pairs else 0, dtype=np.uint64),
         value=nothing,
         probability=nothing,
         inclusion_probability=None if replacement else nothing,

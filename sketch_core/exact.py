@@ -23,11 +23,11 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from sketch_core.draws import ArrivalList, answer, check_request, empty_sample
+from sketch_core.draws import ArrivalList, answer, check_index, check_request, empty_sample
 from sketch_core.errors import InvalidQuery, InvalidSpec
 from sketch_core.hashing import I64, U64
 from sketch_core.log_rates import contenders, log_ratio, log_sum, preference, times_exp
-from sketch_core.operand_state import OperandState, check_index
+from sketch_core.operand_state import OperandState
 from sketch_core.parameters import SKETCH_POWERS, Distribution, number
 from sketch_core.results import Estimates, Norm, Sample
 from sketch_core.scaling import Race, natural_log, quantum_exponent
@@ -94,12 +94,17 @@ class ExactSketch(OperandState):
         return Race(self.spec.seed, draw, power, self.spec.clip)
 
     def sample(
-        self, count: int, *, replacement: bool = False, draw: int = 0, queries: F64 | None = None
+        self,
+        count: int,
+        *,
+        replacement: bool | None = None,
+        draw: int = 0,
+        queries: F64 | None = None,
     ) -> list[Sample]:
         """Draw `count` coordinates, one Sample a query (one without queries). Any draw number."""
         check_request(count, draw, None)
         return [
-            self._sample_one(y, count, replacement, draw)
+            self._sample_one(y, count, bool(replacement), draw)
             for y in self._vectors(self._queries(queries))
         ]
 
@@ -114,13 +119,13 @@ class ExactSketch(OperandState):
         if self._scaled:
             racing = alive.astype(np.uint64)
             gaps = race.first_gaps(racing)
-            key = _scaled_keys(race, sizes, race.scales(racing))
+            key = scaled_keys(race, sizes, race.scales(racing))
         else:
             among, log_rate = contenders(self.spec.distribution, sizes, count + 1)
             racing = alive[among].astype(np.uint64)
             gaps = race.unrounded_gaps(racing)
             key = log_rate - natural_log(gaps)
-        first = _first_arrivals(key, race.bits(racing), count + 1)
+        first = first_arrivals(key, race.bits(racing), count + 1)
         chosen = racing[first]
         arrivals = ArrivalList(
             index=chosen,
@@ -134,7 +139,7 @@ class ExactSketch(OperandState):
             race,
             arrivals,
             power=self._power,
-            norm=_norm(self.spec.distribution, float(sizes.max()), log_total),
+            norm=norm_of_logs(self.spec.distribution, float(sizes.max()), log_total),
             count=count,
             replacement=replacement,
             draw=draw,
@@ -155,15 +160,20 @@ class ExactSketch(OperandState):
 
         power None: the spec's own; for softmax the logarithm of Σ exp(y_i / temperature).
         """
-        law = self.spec.distribution
-        if power is not None:
-            try:
-                law = Distribution(float(number("power", power, "/power")))
-            except InvalidSpec as refused:
-                raise InvalidQuery(refused.detail, pointer="/power") from refused
+        law = asked_law(self.spec, power)
         return [
             Norm(law.power, _norm_of(law, y), 0.0) for y in self._vectors(self._queries(queries))
         ]
+
+
+def asked_law(spec: Spec, power: float | None) -> Distribution:
+    """The law whose norm is asked for: the spec's own, or a power above 0. Raises InvalidQuery."""
+    if power is None:
+        return spec.distribution
+    try:
+        return Distribution(float(number("power", power, "/power")))
+    except InvalidSpec as refused:
+        raise InvalidQuery(refused.detail, pointer="/power") from refused
 
 
 def _possible(law: Distribution, y: F64) -> npt.NDArray[np.intp]:
@@ -177,10 +187,10 @@ def _norm_of(law: Distribution, y: F64) -> float:
     if sizes.size == 0:
         return 0.0
     largest = float(sizes.max())
-    return _norm(law, largest, log_sum(log_ratio(law, sizes, largest)))
+    return norm_of_logs(law, largest, log_sum(log_ratio(law, sizes, largest)))
 
 
-def _norm(law: Distribution, largest: float, log_total: float) -> float:
+def norm_of_logs(law: Distribution, largest: float, log_total: float) -> float:
     """The norm of a y whose largest |y_i|, or y_i, is given, and ln Σ f(y_i) relative to its f."""
     if law.power is None:
         assert law.temperature is not None
@@ -203,7 +213,7 @@ def _threshold(law: Distribution, arrivals: ArrivalList, count: int) -> float:
     return times_exp(abs(float(arrivals.value[count])), -log_gap / law.power)
 
 
-def _scaled_keys(race: Race, sizes: F64, scales: I64) -> F64:
+def scaled_keys(race: Race, sizes: F64, scales: I64) -> F64:
     """p · ln |z_i|, relative to p · ln of the largest |y_i|: float64 (m,).
 
     sizes: |y_i|, float64 (m,); scales: in quanta, int64 (m,). Through |y| · scale, as a
@@ -223,7 +233,7 @@ def _scaled_keys(race: Race, sizes: F64, scales: I64) -> F64:
     return keys
 
 
-def _first_arrivals(key: F64, tie_break: U64, count: int) -> npt.NDArray[np.intp]:
+def first_arrivals(key: F64, tie_break: U64, count: int) -> npt.NDArray[np.intp]:
     """Positions of the `count` largest keys in order, fewer tie-break bits first among equals."""
     candidates = np.arange(key.size)
     if key.size > count:

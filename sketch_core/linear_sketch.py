@@ -22,11 +22,11 @@ import numpy.typing as npt
 
 from sketch_core import ppswor
 from sketch_core.count_sketch import Cells
-from sketch_core.draws import ArrivalList, answer, check_request, empty_sample
+from sketch_core.draws import ArrivalList, answer, check_index, check_request, empty_sample
 from sketch_core.errors import InvalidQuery
 from sketch_core.hashing import U64
 from sketch_core.heavy_hitters import Recovered
-from sketch_core.operand_state import OperandState, check_index
+from sketch_core.operand_state import OperandState
 from sketch_core.results import Estimates, Norm, Sample
 from sketch_core.scaling import Race, quantum_exponent
 from sketch_core.spec import Spec
@@ -59,7 +59,12 @@ class LinearSketch(OperandState):
     # ---- queries
 
     def sample(
-        self, count: int, *, replacement: bool = False, draw: int = 0, queries: F64 | None = None
+        self,
+        count: int,
+        *,
+        replacement: bool | None = None,
+        draw: int = 0,
+        queries: F64 | None = None,
     ) -> list[Sample]:
         """Draw `count` coordinates, one Sample a query (one without queries).
 
@@ -70,7 +75,7 @@ class LinearSketch(OperandState):
         scaled = self._y.project("scaled", draw, rows)
         unscaled = self._y.project("unscaled", 0, rows)
         return [
-            self._sample_one(cells, floor, plain, count, replacement, draw)
+            self._sample_one(cells, floor, plain, count, bool(replacement), draw)
             for (cells, floor), (plain, _) in zip(scaled, unscaled, strict=True)
         ]
 

@@ -10,7 +10,6 @@ import numpy.typing as npt
 
 from sketch_core.batch import Batch
 from sketch_core.errors import IncompatibleSketches, InvalidQuery
-from sketch_core.hashing import U64
 from sketch_core.operand_tables import OperandTables
 from sketch_core.parameters import PARAMETERS
 from sketch_core.spec import OPERANDS, Operand, Spec
@@ -152,13 +151,6 @@ class OperandState:
             )
         if not (np.abs(queries) <= PARAMETERS[name].high).all():
             raise InvalidQuery("must be finite, and at most 2^60", pointer=f"/{name}")
-
-
-def check_index(index: U64, n: int, pointer: str = "/index") -> None:
-    """Raise InvalidQuery for a coordinate that is not below n."""
-    bad = index >= np.uint64(n)
-    if bad.any():
-        raise InvalidQuery(f"must be below {n}", pointer=f"{pointer}/{int(np.argmax(bad))}")
 
 
 def _layout(batch: Batch) -> tuple[bool, int]:

@@ -61,6 +61,8 @@ PARAMETERS: Final[dict[str, Range]] = {
 SKETCH_POWERS: Final = Range(1.0, 2.0, integer=False)
 #: The same for a tensor: the energy of a row of Y is a quadratic form, other powers are not.
 TENSOR_POWERS: Final = Range(2.0, 2.0, integer=False)
+#: Coordinates of a tensor's Y that the exact method forms, for laws other than power 2.
+EXACT_PAIRS: Final = 1 << 24
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from typing import Any, Final
 from sketch_core import scaling, sizing
 from sketch_core.errors import InvalidSpec
 from sketch_core.parameters import (
+    EXACT_PAIRS,
     PARAMETERS,
     SKETCH_POWERS,
     TENSOR_POWERS,
@@ -273,11 +274,23 @@ def resolve(request: Mapping[str, Any], *, draw_seed: Callable[[], int] = random
         d2=shape.d2,
     )
     if method == "exact" or power is None:
+        _check_pairs(exact)
         return exact
     sizes, second = _suggested(shape, samples, power, chosen, second_chosen)
     sketched = dataclasses.replace(exact, method="sketch", sizes=sizes, second_sizes=second)
     smaller = exact.memory_bytes <= sketched.memory_bytes
     return exact if method == "auto" and smaller else sketched
+
+
+def _check_pairs(exact: Spec) -> None:
+    """Refuse a tensor all of whose coordinates would have to be formed, if they are too many."""
+    formed = exact.kind == "tensor" and exact.distribution.power != 2.0
+    if formed and exact.coordinates > EXACT_PAIRS:
+        raise InvalidSpec(
+            f"the exact method forms all n1 · n2 coordinates for a law other than power 2: "
+            f"at most {EXACT_PAIRS}",
+            pointer="/shape/n1",
+        )
 
 
 def _suggested(

@@ -10,11 +10,13 @@ import numpy.typing as npt
 
 from sketch_core.batch import Batch
 from sketch_core.exact import ExactSketch
+from sketch_core.exact_tensor import ExactTensor
 from sketch_core.hashing import U64
 from sketch_core.linear_sketch import LinearSketch
 from sketch_core.results import Estimates, Norm, Sample
 from sketch_core.spec import Spec
 from sketch_core.state import Arrays, LinearState
+from sketch_core.tensor_sketch import TensorSketch
 
 F64 = npt.NDArray[np.float64]
 
@@ -24,8 +26,9 @@ class Sketch(Protocol):
 
     Not safe for concurrent changes; queries change nothing.
 
-    Queries of a matrix whose x is neither fixed nor streamed need `queries`,
-    float64 (q, d); all others refuse it (InvalidQuery).
+    Questions to a matrix whose x is neither fixed nor streamed need `queries`,
+    float64 (q, d); to a tensor whose X is not, float64 (q, d1, d2); all others
+    refuse it (InvalidQuery). Indices of a tensor are pairs, uint64 (b, 2).
     """
 
     spec: Spec
@@ -50,9 +53,16 @@ class Sketch(Protocol):
         ...
 
     def sample(
-        self, count: int, *, replacement: bool = False, draw: int = 0, queries: F64 | None = None
+        self,
+        count: int,
+        *,
+        replacement: bool | None = None,
+        draw: int = 0,
+        queries: F64 | None = None,
     ) -> list[Sample]:
         """Draw `count` coordinates, one Sample a query (one in all without queries).
+
+        replacement: by default only a tensor draws with it; it has no other way.
 
         Raises DrawsExhausted when draw is not below the repetitions, InvalidQuery.
         """
@@ -69,9 +79,17 @@ class Sketch(Protocol):
 
 def new_sketch(spec: Spec) -> Sketch:
     """An empty sketch (or empty exact operands) for a spec."""
-    return ExactSketch(spec) if spec.method == "exact" else LinearSketch(spec)
+    return _class_of(spec)(spec)
 
 
 def sketch_of(spec: Spec, state: LinearState) -> Sketch:
     """A sketch around a state of the spec's shapes."""
-    return ExactSketch(spec, state) if spec.method == "exact" else LinearSketch(spec, state)
+    return _class_of(spec)(spec, state)
+
+
+def _class_of(
+    spec: Spec,
+) -> type[ExactSketch | LinearSketch | ExactTensor | TensorSketch]:
+    if spec.kind == "tensor":
+        return ExactTensor if spec.method == "exact" else TensorSketch
+    return ExactSketch if spec.method == "exact" else LinearSketch

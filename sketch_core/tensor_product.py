@@ -34,7 +34,8 @@ class RowSpace:
 
 def triangle(rows: F64) -> F64:
     """T with TᵀT = rowsᵀ rows: float64 (m, d) to (min(m, d), d)."""
-    return np.linalg.qr(rows, mode="r")
+    r: F64 = np.asarray(np.linalg.qr(rows, mode="r"))
+    return r
 
 
 def row_space(x: F64, second: F64) -> RowSpace:

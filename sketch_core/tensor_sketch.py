@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sketch_core import ppswor
-from sketch_core.draws import check_request, empty_sample
+from sketch_core.draws import check_pairs, check_replacement, check_request, empty_sample
 from sketch_core.errors import IncompatibleSketches, InvalidQuery
 from sketch_core.hashing import U64
 from sketch_core.heavy_rows import RecoveredRows, recover_rows, row_norms
@@ -40,42 +40,6 @@ from sketch_core.tensor_sparse import TensorSparse
 F64 = npt.NDArray[np.float64]
 
 _POWER = 2.0
-
-
-def check_replacement(replacement: bool | None) -> None:
-    """Raise InvalidQuery for draws without replacement, which a tensor does not serve."""
-    if replacement is False:
-        raise InvalidQuery("a tensor is drawn from with replacement only", pointer="/replacement")
-
-
-def check_pairs(index: U64, spec: Spec) -> None:
-    """Raise InvalidQuery unless index is uint64 (b, 2) of pairs within the shape."""
-    if index.ndim != 2 or index.shape[1] != 2:
-        raise InvalidQuery("must be pairs of a row and a column of Y", pointer="/index")
-    assert spec.n2 is not None
-    for position, limit in enumerate((spec.n, spec.n2)):
-        bad = index[:, position] >= np.uint64(limit)
-        if bad.any():
-            pointer = f"/index/{int(np.argmax(bad))}/{position}"
-            raise InvalidQuery(f"must be below {limit}", pointer=pointer)
-
-
-def empty_pairs(draw: int) -> Sample:
-    """The answer for Y = 0."""
-    return _with_pairs(empty_sample(draw, replacement=True))
-
-
-def _with_pairs(sample: Sample) -> Sample:
-    return Sample(
-        status=sample.status,
-        index=np.empty((0, 2), dtype=np.uint64),
-        value=sample.value,
-        probability=sample.probability,
-        inclusion_probability=None,
-        norm=sample.norm,
-        threshold=sample.threshold,
-        draw=sample.draw,
-    )
 
 
 class TensorSketch(OperandState):
@@ -99,9 +63,7 @@ class TensorSketch(OperandState):
         known = self._triangles.get(name)
         if known is None:
             tables = self._tables[name]
-            cells = np.ldexp(
-                tables.cells("unscaled").astype(np.float64), -self.spec.quantum_bits
-            )
+            cells = np.ldexp(tables.cells("unscaled").astype(np.float64), -self.spec.quantum_bits)
             known = triangle(cells) / math.sqrt(tables.sizes.depth)
             self._triangles[name] = known
         return known
@@ -130,7 +92,7 @@ class TensorSketch(OperandState):
         rows = self._rows(space, min(count, self.spec.samples), draw)
         norm = self._frobenius(x)
         if rows is None or norm == 0.0:
-            return empty_pairs(draw)
+            return empty_sample(draw, replacement=True, pairs=True)
         race = self._first.race(draw)
         unit = -self.spec.quantum_bits
         scale = race.scales(rows.index).astype(np.float64)
@@ -241,5 +203,3 @@ class TensorSketch(OperandState):
         relative = math.sqrt(2.0 / cells + 2.0 / cells) / 2.0
         norms = [self._frobenius(x) for x in matrices]
         return [Norm(_POWER, norm, relative * norm) for norm in norms]
-
-

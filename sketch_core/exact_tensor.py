@@ -1,0 +1,302 @@
+"""The exact method for tensors: dense A1, A2 and X, any distribution, Y never stored.
+
+Problem.   Draw pairs (i1, i2) with probability f(Y[i1, i2]) / Σ f(Y), Y = A1 X A2ᵀ, from the
+           operands as they are: the oracle of the sketch's tests, and the choice where the
+           operands are small or f is not |·|².
+Source.    Chain rule: i1 by its row's sum of f, then i2 within the row; exponential races.
+Deviation. Power 2 takes the energies of rows from a triangle of A2 (tensor_product.py), in
+           O((n1 + n2) d²), with the rounded scales of a sketch: the same seed gives the same
+           pairs up to the sketch's errors. Any other f forms Y a block at a time, in
+           O(n1 n2 d), and is refused where n1 · n2 passes EXACT_PAIRS.
+Guarantee. Exact up to rounding of increments and of float64 sums (4 · eps · d relative to
+           the sum of their terms' sizes; smaller Y[i1, i2] count as zero).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from sketch_core import ppswor
+from sketch_core.draws import check_pairs, check_replacement, check_request, empty_sample
+from sketch_core.errors import InvalidQuery
+from sketch_core.exact import asked_law, first_arrivals, norm_of_logs, scaled_keys
+from sketch_core.hashing import SECOND_REPETITION, U64
+from sketch_core.heavy_rows import row_norms
+from sketch_core.log_rates import log_ratio, log_sum, preference
+from sketch_core.operand_state import OperandState
+from sketch_core.parameters import EXACT_PAIRS, Distribution
+from sketch_core.results import Estimates, Norm, Sample
+from sketch_core.scaling import Race, natural_log
+from sketch_core.spec import Spec
+from sketch_core.state import LinearState
+from sketch_core.tensor_product import row_space, triangle
+
+F64 = npt.NDArray[np.float64]
+
+_ROUNDING: Final = 4.0 * float(np.finfo(np.float64).eps)
+#: Numbers of Y that exist at a time.
+_BLOCK_NUMBERS: Final = 1 << 20
+
+
+class ExactTensor(OperandState):
+    """Dense operands of a tensor product, with the interface of a sketch."""
+
+    def __init__(self, spec: Spec, state: LinearState | None = None) -> None:
+        super().__init__(spec, state)
+        self._energies = spec.distribution.power == 2.0
+        self._dense: dict[str, F64] = {}
+
+    def _changed(self) -> None:
+        super()._changed()
+        self._dense = {}
+
+    def _operand(self, name: str) -> F64:
+        """A1 or A2 as numbers, float64 (n, d); kept until a change."""
+        known = self._dense.get(name)
+        if known is None:
+            quanta = self._state.arrays[name]["dense"]
+            known = np.ldexp(quanta.astype(np.float64), -self.spec.quantum_bits)
+            self._dense[name] = known
+        return known
+
+    def _triangle(self) -> F64:
+        known = self._dense.get("triangle")
+        if known is None:
+            known = self._dense["triangle"] = triangle(self._operand("A2"))
+        return known
+
+    def _matrices(self, queries: F64 | None) -> F64:
+        matrices = self._queries(queries)
+        assert matrices is not None
+        return matrices
+
+    # ---- Y, a part at a time
+
+    def _row(self, x: F64, i1: int) -> F64:
+        """Y[i1, :], float64 (n2,); what is within rounding of zero is zero."""
+        row: F64 = self._rows(x, slice(i1, i1 + 1))[0]
+        return row
+
+    def _rows(self, x: F64, part: slice) -> F64:
+        first, second = self._operand("A1")[part], self._operand("A2")
+        w = first @ x
+        y = w @ second.T
+        # |a1|·|X|·|a2| is computed only where a coarse bound leaves the question open.
+        size = np.abs(first) @ np.abs(x)
+        widest = float(np.abs(second).max(initial=0.0))
+        rounding = _ROUNDING * (x.shape[0] + x.shape[1])
+        coarse = rounding * widest * size.sum(axis=1, keepdims=True)
+        doubtful = np.flatnonzero(((np.abs(y) <= coarse) & (y != 0.0)).any(axis=0))
+        if doubtful.size:
+            bound = rounding * (size @ np.abs(second[doubtful]).T)
+            some = y[:, doubtful]
+            y[:, doubtful] = np.where(np.abs(some) <= bound, 0.0, some)
+        return y
+
+    def _blocks(self, x: F64) -> Iterator[tuple[slice, F64]]:
+        """All of Y, some rows at a time."""
+        assert self.spec.n2 is not None
+        step = max(1, _BLOCK_NUMBERS // self.spec.n2)
+        for start in range(0, self.spec.n, step):
+            part = slice(start, min(start + step, self.spec.n))
+            yield part, self._rows(x, part)
+
+    # ---- the first stage
+
+    def _row_sizes(self, x: F64) -> F64:
+        """‖Y[i1, :]‖ of every row, float64 (n1,)."""
+        space = row_space(x, self._triangle())
+        first = self._operand("A1")
+        weighed = first @ space.weigh
+        norms = row_norms(weighed)
+        floor = _ROUNDING * self.spec.d * row_norms(np.abs(first) @ np.abs(space.weigh))
+        norms[norms <= floor] = 0.0
+        return norms
+
+    def _log_rates(self, law: Distribution, x: F64) -> tuple[F64, float]:
+        """ln Σ_i2 f(Y[i1, i2]) of every row relative to ln f of the largest, and that largest."""
+        largest = np.zeros(self.spec.n)
+        logs = np.full(self.spec.n, -math.inf)
+        for part, y in self._blocks(x):
+            sizes = preference(law, y)
+            for i1, row in enumerate(sizes, start=part.start):
+                alive = row if law.power is None else row[row > 0.0]
+                if alive.size:
+                    largest[i1] = float(alive.max())
+                    logs[i1] = log_sum(log_ratio(law, alive, largest[i1]))
+        alive_rows = np.flatnonzero(logs > -math.inf)
+        if not alive_rows.size:
+            return logs, 0.0
+        top = float(largest[alive_rows].max())
+        logs[alive_rows] += log_ratio(law, largest[alive_rows], top)
+        return logs, top
+
+    def sample(
+        self,
+        count: int,
+        *,
+        replacement: bool | None = None,
+        draw: int = 0,
+        queries: F64 | None = None,
+    ) -> list[Sample]:
+        """Draw `count` pairs with replacement, one Sample an X: index is uint64 (m, 2).
+
+        Any draw number. queries: float64 (q, d1, d2).
+        """
+        check_replacement(replacement)
+        check_request(count, draw, None)
+        one = self._sample_by_energy if self._energies else self._sample_by_law
+        return [one(x, count, draw) for x in self._matrices(queries)]
+
+    def _race(self, draw: int) -> Race:
+        return Race(self.spec.seed, draw, 2.0, self.spec.clip)
+
+    def _second_race(self, draw: int, position: int) -> Race:
+        """The exponentials that choose i2 for a pair of a list, the sketch's where it has them."""
+        # Beyond `samples` no sketch has a list: those pairs take numbers no other draw uses.
+        inside = position < self.spec.samples
+        which = draw * self.spec.samples + position if inside else _far(draw, position)
+        operand = self.spec.operand("A2")
+        return Race(self.spec.seed, SECOND_REPETITION + which, 2.0, operand.clip)
+
+    def _sample_by_energy(self, x: F64, count: int, draw: int) -> Sample:
+        sizes = self._row_sizes(x)
+        alive = np.flatnonzero(sizes)
+        if not alive.size:
+            return empty_sample(draw, replacement=True, pairs=True)
+        race = self._race(draw)
+        racing = alive.astype(np.uint64)
+        key = scaled_keys(race, sizes[alive], race.scales(racing))
+        first = first_arrivals(key, race.bits(racing), count + 1)
+        log_rate = 2.0 * np.log(sizes[alive][first])
+        rows = self._arrivals(race, racing[first], race.first_gaps(racing[first]), log_rate,
+                              count, complete=first.size == alive.size)  # fmt: skip
+        norm = float(np.linalg.norm(sizes))
+        pairs = [
+            self._column_by_energy(x, int(i1), self._second_race(draw, position))
+            for position, i1 in enumerate(rows)
+        ]
+        value = np.array([y for _, _, y in pairs])
+        return _answer(pairs, value, (value / norm) ** 2, norm, count, draw)
+
+    def _column_by_energy(self, x: F64, i1: int, race: Race) -> tuple[int, int, float]:
+        row = self._row(x, i1)
+        sizes = np.abs(row)
+        racing = np.flatnonzero(sizes).astype(np.uint64)
+        key = scaled_keys(race, sizes[racing], race.scales(racing))
+        i2 = int(racing[first_arrivals(key, race.bits(racing), 1)[0]])
+        return i1, i2, float(row[i2])
+
+    def _sample_by_law(self, x: F64, count: int, draw: int) -> Sample:
+        law = self.spec.distribution
+        logs, top = self._log_rates(law, x)
+        alive = np.flatnonzero(logs > -math.inf)
+        if not alive.size:
+            return empty_sample(draw, replacement=True, pairs=True)
+        race = self._race(draw)
+        racing = alive.astype(np.uint64)
+        gaps = race.unrounded_gaps(racing)
+        first = first_arrivals(logs[alive] - natural_log(gaps), race.bits(racing), count + 1)
+        rows = self._arrivals(race, racing[first], gaps[first], logs[alive][first], count,
+                              complete=first.size == alive.size)  # fmt: skip
+        shift = float(logs[alive].max())
+        log_total = shift + log_sum(logs[alive] - shift)
+        pairs = [
+            self._column_by_law(law, x, int(i1), self._second_race(draw, position))
+            for position, i1 in enumerate(rows)
+        ]
+        value = np.array([y for _, _, y in pairs])
+        shares = np.exp(log_ratio(law, preference(law, value), top) - log_total)
+        return _answer(pairs, value, shares, norm_of_logs(law, top, log_total), count, draw)
+
+    def _column_by_law(
+        self, law: Distribution, x: F64, i1: int, race: Race
+    ) -> tuple[int, int, float]:
+        row = self._row(x, i1)
+        sizes = preference(law, row)
+        alive = np.arange(row.size) if law.power is None else np.flatnonzero(row)
+        racing = alive.astype(np.uint64)
+        logs = log_ratio(law, sizes[alive], float(sizes[alive].max()))
+        key = logs - natural_log(race.unrounded_gaps(racing))
+        i2 = int(racing[first_arrivals(key, race.bits(racing), 1)[0]])
+        return i1, i2, float(row[i2])
+
+    def _arrivals(
+        self, race: Race, index: U64, gaps: F64, log_rate: F64, count: int, *, complete: bool
+    ) -> U64:
+        """The rows of the first `count` arrivals, repeats included."""
+        cut = -math.inf if complete else float(log_rate[-1] - math.log(gaps[-1]))
+        return index[ppswor.with_replacement(race, index, gaps, log_rate, count, log_cut=cut)]
+
+    # ---- other questions
+
+    def estimate(self, index: U64, *, queries: F64 | None = None) -> list[Estimates]:
+        """Y at pairs, index uint64 (b, 2), one Estimates an X; the standard errors are 0."""
+        check_pairs(index, self.spec)
+        first = self._operand("A1")[index[:, 0].astype(np.int64)]
+        second = self._operand("A2")[index[:, 1].astype(np.int64)]
+        out = []
+        for x in self._matrices(queries):
+            y = np.einsum("ij,ij->i", first @ x, second)
+            bound = np.einsum("ij,ij->i", np.abs(first) @ np.abs(x), np.abs(second))
+            y[np.abs(y) <= _ROUNDING * sum(x.shape) * bound] = 0.0
+            out.append(Estimates(index, y, np.zeros(y.size)))
+        return out
+
+    def norm(self, power: float | None = None, *, queries: F64 | None = None) -> list[Norm]:
+        """‖vec(Y)‖_power, one an X; inf where it is beyond float64.
+
+        power None: the spec's own; for softmax the logarithm of Σ exp(Y / temperature).
+        Raises InvalidQuery for a power other than 2 where Y has more than EXACT_PAIRS numbers.
+        """
+        law = asked_law(self.spec, power)
+        if law.power != 2.0 and self.spec.coordinates > EXACT_PAIRS:
+            raise InvalidQuery(
+                f"this Y has more than {EXACT_PAIRS} coordinates: only the norm of power 2 "
+                "does without forming them",
+                pointer="/power",
+            )
+        out = []
+        for x in self._matrices(queries):
+            if law.power == 2.0:
+                out.append(Norm(2.0, float(np.linalg.norm(self._row_sizes(x))), 0.0))
+                continue
+            logs, top = self._log_rates(law, x)
+            alive = logs[logs > -math.inf]
+            if not alive.size:
+                out.append(Norm(law.power, 0.0, 0.0))
+                continue
+            shift = float(alive.max())
+            log_total = shift + log_sum(alive - shift)
+            out.append(Norm(law.power, norm_of_logs(law, top, log_total), 0.0))
+        return out
+
+
+def _far(draw: int, position: int) -> int:
+    """A list number above all of a sketch's: draws below 2^31, positions below 2^20."""
+    return (1 << 60) + (draw << 20) + position
+
+
+def _answer(
+    pairs: list[tuple[int, int, float]],
+    value: F64,
+    probability: F64,
+    norm: float,
+    count: int,
+    draw: int,
+) -> Sample:
+    return Sample(
+        status="ok" if len(pairs) == count else "partial",
+        index=np.array([pair[:2] for pair in pairs], dtype=np.uint64).reshape(-1, 2),
+        value=value,
+        probability=probability,
+        inclusion_probability=None,
+        norm=norm,
+        threshold=0.0,
+        draw=draw,
+    )
