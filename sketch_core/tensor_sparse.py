@@ -10,7 +10,8 @@ Deviation. S = (S_1 … S_s) has s blocks of w = m / s buckets. Block b maps (i1
            CountSketch does, and `inner_product` divides by s. Point estimates are
            medians over blocks.
 Guarantee. A point estimate is off by about median_deviation(s) · ‖y‖₂ / √w; an
-           inner product by about √(2 / m) · ‖y‖₂ · ‖y'‖₂. Linear in each of A1, A2, X.
+           inner product by at most about √(8 / m) · ‖y‖₂ · ‖y'‖₂ (twice a CountSketch's:
+           pairs that share a row or a column share a hash). Linear in each of A1, A2, X.
 
 At frequency f of block b the transform of S_b y is F1[f, :] X F2[f, :]ᵀ, F1 and F2
 being those of the operands' tables along their buckets: O(m d1 d2 + m (d1 + d2) log w).

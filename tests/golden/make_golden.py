@@ -124,6 +124,19 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "exact": {"kind": "matrix", "shape": {"n": 5, "d": 2}, "method": "exact",
               "distribution": {"power": 2.0}, **_COMMON},
 }  # fmt: skip
+#: Kinds that came after the first golden files, each with a file of logs of its own.
+LATER: dict[str, dict[str, Any]] = {
+    "tensor": {"kind": "tensor", "shape": {"n1": 1 << 20, "n2": 1000, "d1": 2, "d2": 3},
+               "method": "sketch", "distribution": {"power": 2.0}, **_COMMON, **_TABLES,
+               "second_width": 6, "second_upper_width": 5},
+}  # fmt: skip
+TENSOR_ROWS: dict[str, list[tuple[int, list[float]]]] = {
+    "A1": [(0, [1.0, -2.5]), ((1 << 20) - 1, [0.0, 1000.0])],
+    "A2": [(0, [0.5, 0.0, -1.0]), (999, [3.0, 0.0625, 0.0])],
+}
+TENSOR_ENTRIES: dict[str, list[tuple[int, int, float]]] = {
+    "A1": [(7, 1, 0.25)], "A2": [(999, 2, -8.0)], "X": [(1, 2, 2.0), (0, 0, -0.5), (1, 2, 0.0625)],
+}  # fmt: skip
 
 #: The increments of the vectors, also the reference's input: (coordinate, value).
 VECTOR_INCREMENTS: dict[str, list[tuple[int, float]]] = {
@@ -150,6 +163,15 @@ X_INCREMENTS: dict[str, list[tuple[int, float]]] = {
 def batches_of(spec: Spec, name: str) -> list[Batch]:
     """The batches of a golden sketch."""
     columns = []
+    if name in LATER:
+        for operand, listed in TENSOR_ROWS.items():
+            row, values = zip(*listed, strict=True)
+            columns.append(Columns(operand, row=np.array(row), values=np.array(values)))
+        for operand, single in TENSOR_ENTRIES.items():
+            row, column, delta = zip(*single, strict=True)
+            columns.append(
+                Columns(operand, row=np.array(row), column=np.array(column), delta=np.array(delta))
+            )
     if name in VECTOR_INCREMENTS:
         index, delta = zip(*VECTOR_INCREMENTS[name], strict=True)
         columns.append(Columns("y", index=np.array(index, np.uint64), delta=np.array(delta)))
@@ -175,15 +197,19 @@ def golden_sketch(spec: Spec, name: str) -> Sketch:
 def golden_files() -> dict[str, bytes]:
     """File name to bytes: hash vectors, snapshots, and the specs and batches of the snapshots."""
     files = {"hashes-v1.json": _text(hash_vectors())}
-    logs = {}
-    for name, request in REQUESTS.items():
-        spec = resolve(request)
-        files[f"{name}-v1.snapshot"] = codec.to_snapshot(golden_sketch(spec, name))
-        logs[name] = {
-            "spec": spec.to_bytes().decode(),
-            "batches": [encode(batch).hex() for batch in batches_of(spec, name)],
-        }
-    files["logs-v1.json"] = _text(logs)
+    for logs_name, requests in (
+        ("logs", REQUESTS),
+        *((name, {name: LATER[name]}) for name in LATER),
+    ):
+        logs = {}
+        for name, request in requests.items():
+            spec = resolve(request)
+            files[f"{name}-v1.snapshot"] = codec.to_snapshot(golden_sketch(spec, name))
+            logs[name] = {
+                "spec": spec.to_bytes().decode(),
+                "batches": [encode(batch).hex() for batch in batches_of(spec, name)],
+            }
+        files[f"{logs_name}-v1.json"] = _text(logs)
     return files
 
 

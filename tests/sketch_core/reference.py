@@ -19,6 +19,7 @@ from sketch_core.spec import Spec
 MASK = (1 << 64) - 1
 EXPONENTIAL, REPEAT, SIGN, BUCKET = 1, 2, 3, 4
 UNSCALED = 1 << 32
+SECOND = 1 << 33
 
 #: One increment: (coordinate or row, column, quanta).
 Increment = tuple[int, int, int]
@@ -114,25 +115,30 @@ def scale(bits: int, power: float, clip: int, quantum_exponent: int) -> int:
 QUANTUM_EXPONENT = {1.0: -13, 1.25: -12, 1.5: -12, 2.0: -11}
 
 
-def sketch_cells(spec: Spec, increments: Iterable[Increment]) -> dict[str, Cells]:
-    """The arrays `scaled` and `unscaled` of a sketch after increments, as unbounded integers."""
-    sizes = spec.sizes
+def sketch_cells(
+    spec: Spec, increments: Iterable[Increment], operand: str | None = None
+) -> dict[str, Cells]:
+    """The arrays `scaled` and `unscaled` of an operand (the first) as unbounded integers."""
+    kept = spec.operand(operand or spec.operands[0].name)
+    sizes = kept.sizes
+    start = SECOND if kept.name == "A2" else 0
     power = spec.distribution.power
     assert sizes is not None
     assert power is not None
     together: dict[tuple[int, int], int] = defaultdict(int)
     for coordinate, column, quanta in increments:
         together[coordinate, column] += quanta
-    d, depth, seed = spec.columns, sizes.depth, spec.seed
-    scaled = np.zeros((spec.repetitions, sizes.scaled_cells, d), dtype=object)
+    d, depth, seed = kept.cell_columns, sizes.depth, spec.seed
+    scaled = np.zeros((kept.lists, sizes.scaled_cells, d), dtype=object)
     unscaled = np.zeros((sizes.unscaled_cells, d), dtype=object)
-    clip = min((spec.n - 1).bit_length(), 40) + 6
+    clip = min((kept.rows - 1).bit_length(), 40) + 6
     for (i, column), quanta in together.items():
         for row in range(depth):
             at = row * sizes.estimate_width
-            at += bucket(seed, UNSCALED, 0, row, sizes.estimate_width, i)
-            unscaled[at, column] += sign(seed, UNSCALED, row, i) * quanta
-        for repetition in range(spec.repetitions):
+            at += bucket(seed, start + UNSCALED, 0, row, sizes.estimate_width, i)
+            unscaled[at, column] += sign(seed, start + UNSCALED, row, i) * quanta
+        for which in range(kept.lists):
+            repetition = start + which
             bits = exponential_bits(seed, repetition, i)
             amount = quanta * scale(bits, power, clip, QUANTUM_EXPONENT[power])
             base = 0
@@ -142,14 +148,17 @@ def sketch_cells(spec: Spec, increments: Iterable[Increment]) -> dict[str, Cells
                     at = base + row * width
                     at += bucket(seed, repetition, level, row, width, i >> shift)
                     signed = sign(seed, repetition, level * depth + row, i) * amount
-                    scaled[repetition, at, column] += signed
+                    scaled[which, at, column] += signed
                 base += depth * width
     return {"scaled": scaled, "unscaled": unscaled}
 
 
-def dense_cells(spec: Spec, increments: Iterable[Increment]) -> dict[str, Cells]:
-    """The array `dense` of the exact method's first operand, as unbounded integers."""
-    dense = np.zeros((spec.n, spec.columns), dtype=object)
+def dense_cells(
+    spec: Spec, increments: Iterable[Increment], operand: str | None = None
+) -> dict[str, Cells]:
+    """The array `dense` of an operand (the first) as unbounded integers."""
+    kept = spec.operand(operand or spec.operands[0].name)
+    dense = np.zeros((kept.rows, kept.cell_columns), dtype=object)
     for coordinate, column, quanta in increments:
         dense[coordinate, column] += quanta
     return {"dense": dense}

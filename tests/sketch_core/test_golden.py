@@ -19,7 +19,7 @@ from tests.golden import make_golden
 from tests.sketch_core import reference
 from tests.sketch_core.streams import sketch_of
 
-NAMES = sorted(make_golden.REQUESTS)
+NAMES = sorted(make_golden.REQUESTS) + sorted(make_golden.LATER)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,10 @@ def _check(name: str, data: bytes) -> None:
     assert data == stored, name
 
 
-FILES = ["hashes-v1.json", "logs-v1.json", *(f"{name}-v1.snapshot" for name in NAMES)]
+FILES = [
+    *(f"{name}-v1.json" for name in ("hashes", "logs", *make_golden.LATER)),
+    *(f"{name}-v1.snapshot" for name in NAMES),
+]
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -86,7 +89,8 @@ def test_golden_files_are_not_overwritten(
 
 
 def _log(name: str) -> dict[str, Any]:
-    logs = json.loads((make_golden.FOLDER / "logs-v1.json").read_text())
+    file = name if name in make_golden.LATER else "logs"
+    logs = json.loads((make_golden.FOLDER / f"{file}-v1.json").read_text())
     log: dict[str, Any] = logs[name]
     return log
 
@@ -95,18 +99,31 @@ def _golden_spec(name: str) -> Spec:
     return Spec.from_bytes(_log(name)["spec"].encode())
 
 
-def _increments(name: str, spec: Spec) -> list[reference.Increment]:
-    """The golden stream of the first operand, in the quanta of its cells."""
-    ones = make_golden.VECTOR_INCREMENTS.get(name, [])
-    found = [(i, 0, value * 2**spec.quantum_bits) for i, value in ones]
-    for i, values in make_golden.ROW_INCREMENTS.get(name, []):
-        found += [(i, j, value * 2**spec.quantum_bits) for j, value in enumerate(values)]
-    for i, j, value in make_golden.ENTRY_INCREMENTS.get(name, []):
-        found.append((i, j, value * 2**spec.quantum_bits))
-    if spec.x is not None:
-        found = [(i, 0, value * spec.x[j]) for i, j, value in found]
-    assert all(value == int(value) for _, _, value in found)
-    return [(i, j, int(value)) for i, j, value in found]
+def _increments(name: str, spec: Spec) -> dict[str, list[reference.Increment]]:
+    """The golden streams by operand, in the quanta of its cells."""
+    main = spec.operands[0].name
+    numbers = {
+        main: [(i, 0, value) for i, value in make_golden.VECTOR_INCREMENTS.get(name, [])],
+        "x": [(j, 0, value) for j, value in make_golden.X_INCREMENTS.get(name, [])],
+    }
+    rows = {main: make_golden.ROW_INCREMENTS.get(name, [])}
+    entries = {main: make_golden.ENTRY_INCREMENTS.get(name, [])}
+    if name in make_golden.LATER:
+        rows, entries = make_golden.TENSOR_ROWS, make_golden.TENSOR_ENTRIES
+    for operand, listed in rows.items():
+        found = numbers.setdefault(operand, [])
+        found += [(i, j, value) for i, values in listed for j, value in enumerate(values)]
+    for operand, single in entries.items():
+        numbers.setdefault(operand, []).extend(single)
+    quanta: dict[str, list[reference.Increment]] = {}
+    for operand, found in numbers.items():
+        whole = [(i, j, value * 2**spec.quantum_bits) for i, j, value in found]
+        if spec.collapsed and spec.x is not None:
+            whole = [(i, 0, value * spec.x[j]) for i, j, value in whole]
+        assert all(value == int(value) for _, _, value in whole)
+        if whole:
+            quanta[operand] = [(i, j, int(value)) for i, j, value in whole]
+    return quanta
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -116,19 +133,14 @@ def test_golden_snapshot_decodes_to_the_documented_state(name: str) -> None:
     data = (make_golden.FOLDER / f"{name}-v1.snapshot").read_bytes()
     sketch = codec.from_snapshot(data, spec)
     assert sketch.exact
-    increments = _increments(name, spec)
-    cells = reference.dense_cells if spec.method == "exact" else reference.sketch_cells
-    main = "y" if spec.kind == "vector" else "A"
-    arrays = sketch.arrays()
-    for array, known in cells(spec, increments).items():
-        assert arrays[main][array].tolist() == known.tolist(), array
-    streamed = make_golden.X_INCREMENTS.get(name)
-    assert ("x" in arrays) == (streamed is not None)
-    if streamed is not None:
-        x = [0] * spec.d
-        for j, value in streamed:
-            x[j] += int(value * 2**spec.quantum_bits)
-        assert arrays["x"]["dense"].tolist() == x
+    arrays, streamed = sketch.arrays(), _increments(name, spec)
+    assert list(arrays) == [operand.name for operand in spec.operands if operand.name in streamed]
+    for operand, increments in streamed.items():
+        dense = spec.operand(operand).sizes is None
+        cells = reference.dense_cells if dense else reference.sketch_cells
+        for array, known in cells(spec, increments, operand).items():
+            kept = arrays[operand][array]
+            assert kept.reshape(known.shape).tolist() == known.tolist(), (operand, array)
     assert codec.to_snapshot(sketch) == data
 
 

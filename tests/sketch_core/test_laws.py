@@ -6,14 +6,16 @@ import dataclasses
 import random
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sketch_core.batch import Batch, decode, encode
 from sketch_core.codec import from_snapshot, to_snapshot
+from sketch_core.errors import IncompatibleSketches
 from sketch_core.sketch import Sketch, new_sketch
-from sketch_core.spec import Spec
+from sketch_core.spec import Operand, Spec
 from tests.sketch_core import reference
 from tests.sketch_core.reference import Increment
 from tests.sketch_core.streams import TINY, entries, rows, sketch_of, spec_of
@@ -31,6 +33,16 @@ SPECS: dict[str, Spec] = {
     "matrix exact x fixed": spec_of("matrix", n=50, d=2, method="exact", x=[0.1, -7]),
     "matrix softmax": spec_of("matrix", n=50, d=2, distribution={"softmax": {"temperature": 2}}),
 }
+SPECS |= {
+    "tensor": spec_of(
+        "tensor", n1=N, n2=1 << 40, d1=3, d2=2, method="sketch", samples=2, repetitions=2,
+        second_width=3, second_upper_width=2, **TINY,
+    ),
+    "tensor X fixed": spec_of(
+        "tensor", n1=20, n2=N, d1=1, d2=3, method="sketch", samples=1, X=[[0.5, -3, 0]], **TINY
+    ),
+    "tensor exact": spec_of("tensor", n1=50, n2=20, d1=2, d2=3, method="exact"),
+}  # fmt: skip
 every = pytest.mark.parametrize("name", SPECS)
 
 
@@ -45,31 +57,37 @@ class Piece:
     def batch(self, spec: Spec) -> Batch:
         if not self.whole:
             return entries(spec, self.operand, self.increments)
-        d = spec.d
+        d = spec.operand(self.operand).columns
         grouped = [self.increments[at : at + d] for at in range(0, len(self.increments), d)]
-        return rows(spec, [(row[0][0], [quanta for _, _, quanta in row]) for row in grouped])
+        quanta = [(row[0][0], [quanta for _, _, quanta in row]) for row in grouped]
+        return rows(spec, quanta, self.operand)
 
 
 def _pieces(spec: Spec, largest: int = 1 << 20) -> st.SearchStrategy[list[Piece]]:
     """Streams that meet few coordinates often, the ends among them."""
-    coordinate = st.sampled_from([0, 1, 2, 7, spec.n // 2, spec.n - 2, spec.n - 1])
-    coordinate |= st.integers(0, spec.n - 1)
+    return st.lists(
+        st.one_of([_pieces_of(operand, largest) for operand in spec.operands]), max_size=5
+    )
+
+
+def _pieces_of(operand: Operand, largest: int) -> st.SearchStrategy[Piece]:
+    n, d = operand.rows, operand.columns
+    ends = [i for i in (0, 1, 2, 7, n // 2, n - 2, n - 1) if 0 <= i < n]
+    coordinate = st.sampled_from(ends) | st.integers(0, n - 1)
     quanta = st.integers(-largest, largest)
-    if spec.kind == "vector":
-        one = st.tuples(coordinate, st.just(0), quanta)
-        return st.lists(_single("y", one), max_size=5)
-    one = st.tuples(coordinate, st.integers(0, spec.d - 1), quanta)
+    single = _single(operand.name, st.tuples(coordinate, st.integers(0, d - 1), quanta))
+    if operand.by_index:
+        return single
     whole = st.lists(
-        st.tuples(coordinate, st.lists(quanta, min_size=spec.d, max_size=spec.d)), max_size=4
+        st.tuples(coordinate, st.lists(quanta, min_size=d, max_size=d)), max_size=4
     ).map(
         lambda found: Piece(
-            "A", tuple((i, j, value) for i, row in found for j, value in enumerate(row)), whole=True
+            operand.name,
+            tuple((i, j, value) for i, row in found for j, value in enumerate(row)),
+            whole=True,
         )
     )
-    pieces = _single("A", one) | whole
-    if not spec.collapsed:
-        pieces |= _single("x", st.tuples(st.integers(0, spec.d - 1), st.just(0), quanta))
-    return st.lists(pieces, max_size=5)
+    return single | whole
 
 
 def _single(operand: str, one: st.SearchStrategy[Increment]) -> st.SearchStrategy[Piece]:
@@ -92,24 +110,22 @@ def test_cells_are_those_of_the_documentation(name: str, data: st.DataObject) ->
     pieces = data.draw(_pieces(spec))
     sketch = _made(spec, pieces)
     assert sketch.exact
-    increments = [
-        (i, 0 if spec.collapsed else j, quanta * (spec.x[j] if spec.x is not None else 1))
-        for piece in pieces
-        if piece.operand != "x"
-        for i, j, quanta in piece.increments
-    ]
-    cells = reference.dense_cells if spec.method == "exact" else reference.sketch_cells
-    main = "y" if spec.kind == "vector" else "A"
-    for array, known in cells(spec, increments).items():
-        assert sketch.arrays()[main][array].tolist() == known.tolist()
-    x = [0] * spec.d
-    for piece in pieces:
-        for j, _, quanta in piece.increments if piece.operand == "x" else ():
-            x[j] += quanta
-    streamed = any(piece.operand == "x" for piece in pieces)
-    assert ("x" in sketch.arrays()) == streamed
-    if streamed:
-        assert sketch.arrays()["x"]["dense"].tolist() == x
+    for operand in spec.operands:
+        streamed = [piece for piece in pieces if piece.operand == operand.name]
+        if operand.name == spec.query_operand:
+            assert (operand.name in sketch.arrays()) == bool(streamed)
+            if not streamed:
+                continue
+        factor = spec.x if spec.collapsed and spec.x is not None else None
+        increments = [
+            (i, j if factor is None else 0, quanta * (1 if factor is None else factor[j]))
+            for piece in streamed
+            for i, j, quanta in piece.increments
+        ]
+        cells = reference.dense_cells if operand.sizes is None else reference.sketch_cells
+        for array, known in cells(spec, increments, operand.name).items():
+            kept = sketch.arrays()[operand.name][array]
+            assert kept.reshape(known.shape).tolist() == known.tolist()
 
 
 @every
@@ -150,23 +166,29 @@ def test_grouping_does_not_matter(name: str, data: st.DataObject) -> None:
     assert _bytes(spec, [Piece(op, tuple(all_)) for op, all_ in together.items()]) == known
 
 
+def _merge(sketch: Sketch, other: Sketch, operands: Sequence[str]) -> None:
+    """All operands, one after another: a tensor takes no more at a time."""
+    for operand in operands:
+        sketch.merge(other, (operand,))
+
+
 @every
 @given(data=st.data())
 def test_merging_is_concatenation(name: str, data: st.DataObject) -> None:
     spec = SPECS[name]
     parts = [data.draw(_pieces(spec)) for _ in range(3)]
-    operands = ("y",) if spec.kind == "vector" else ("A", "x")
+    operands = [operand.name for operand in spec.operands]
     whole = _bytes(spec, [piece for part in parts for piece in part])
     left = _made(spec, parts[0])
     others = [_made(spec, part) for part in parts[1:]]
     before = [to_snapshot(one) for one in others]
     for one in others:
-        left.merge(one, operands)
+        _merge(left, one, operands)
     assert to_snapshot(left) == whole
     assert [to_snapshot(one) for one in others] == before, "what is merged in is left alone"
     right = _made(spec, parts[2])
     for part in (parts[0], parts[1]):
-        right.merge(_made(spec, part), operands)
+        _merge(right, _made(spec, part), operands)
     assert to_snapshot(right) == whole
 
 
@@ -188,15 +210,14 @@ def test_deleting_everything_in_other_pieces_leaves_nothing(name: str, data: st.
     for operand, one in back:
         sketch.apply([entries(spec, operand, [one])])
     fresh = new_sketch(spec)
-    if "x" in sketch.arrays():
-        fresh.apply([entries(spec, "x", [])])
+    wanted = spec.query_operand
+    if wanted is not None and wanted in sketch.arrays():
+        fresh.apply([entries(spec, wanted, [])])
     assert to_snapshot(sketch) == to_snapshot(fresh)
     if spec.distribution.power is not None:
         queries = None
-        if spec.kind == "matrix" and not spec.collapsed and "x" not in sketch.arrays():
-            import numpy as np
-
-            queries = np.ones((1, spec.d))
+        if wanted not in (None, spec.fixed_operand, *sketch.arrays()):
+            queries = np.ones((1, spec.d) if spec.d2 is None else (1, spec.d, spec.d2))
         [sample] = sketch.sample(3, queries=queries)
         assert sample.status == "empty"
         assert sample.index.size == 0
@@ -240,17 +261,17 @@ def test_copies_are_independent(name: str, data: st.DataObject) -> None:
     after = to_snapshot(twin)
     sketch.apply([piece.batch(spec) for piece in more])
     assert to_snapshot(sketch) == after
-    sketch.merge(twin)
+    sketch.merge(twin, (spec.operands[0].name,))
     assert to_snapshot(twin) == after
 
 
 @every
 def test_a_sketch_merged_with_itself_is_twice_itself(name: str) -> None:
     spec = SPECS[name]
-    operand = "y" if spec.kind == "vector" else "A"
+    operand = spec.operands[0].name
     one = Piece(operand, ((3, 0, 5), (spec.n - 1, 0, -7)))
     sketch = _made(spec, [one])
-    sketch.merge(sketch)
+    sketch.merge(sketch, (operand,))
     assert to_snapshot(sketch) == _bytes(spec, [one, one])
 
 
@@ -267,3 +288,16 @@ def test_merging_takes_the_named_operands_alone() -> None:
     assert to_snapshot(neither) == to_snapshot(new_sketch(spec)), (
         "x is not made where there is none"
     )
+
+
+def test_a_tensor_merges_one_operand_at_a_time() -> None:
+    """Y is linear in each operand, not in all together: a merge of two would mean nothing."""
+    spec = SPECS["tensor"]
+    sketch, other = _made(spec, []), _made(spec, [Piece("A1", ((3, 0, 5),))])
+    before = to_snapshot(sketch)
+    for operands in (None, (), ("A1", "A2"), ("y",)):
+        with pytest.raises(IncompatibleSketches):
+            sketch.merge(other, operands)
+        assert to_snapshot(sketch) == before
+    sketch.merge(other, ("A1",))
+    assert to_snapshot(sketch) == to_snapshot(other)
