@@ -41,12 +41,21 @@ class ShapeAnswer(BaseModel):
     d: int | None = Field(None, description="Columns of a matrix.")
 
 
+class TensorShapeAnswer(BaseModel):
+    """Rows and columns of A1 (n1 × d1) and of A2 (n2 × d2)."""
+
+    n1: int = Field(description="Rows of A1: the first of a pair is below it.")
+    n2: int = Field(description="Rows of A2: the second of a pair is below it.")
+    d1: int = Field(description="Columns of A1, rows of X.")
+    d2: int = Field(description="Columns of A2, and of X.")
+
+
 class Info(BaseModel):
     """A sketch: its spec with every default filled in, and its state."""
 
     name: str = Field(description="Unique among the sketches of a tenant.")
-    kind: Literal["vector", "matrix"]
-    shape: ShapeAnswer
+    kind: Literal["vector", "matrix", "tensor"]
+    shape: TensorShapeAnswer | ShapeAnswer
     method: Literal["sketch", "exact"] = Field(description="As asked, or what auto took.")
     distribution: PowerLaw | SoftmaxLaw = Field(description="The law of a draw.")
     samples: int = Field(description="Draws one list serves.")
@@ -61,7 +70,13 @@ class Info(BaseModel):
     )
     depth: int | None = Field(None, description="Rows a level.")
     levels: int | None = Field(description="Null for exact.")
+    second_width: int | None = Field(None, description="Of a tensor's A2, like the next two.")
+    second_upper_width: int | None = Field(
+        None, description="Buckets a row of the levels above the last."
+    )
+    second_levels: int | None = Field(None, description="Levels of each of its tables.")
     x: list[float] | None = Field(None, description="The fixed query after rounding, if any.")
+    X: list[list[float]] | None = Field(None, description="The fixed X after rounding, if any.")
     ttl_seconds: float | None = Field(
         description="It expires that long after its last update; null for never."
     )
@@ -124,14 +139,20 @@ class UpdateResults(BaseModel):
     results: list[UpdateResult]
 
 
+#: A coordinate of y: an index, or of a tensor a pair of them.
+_Coordinate = int | str | tuple[int | str, int | str]
+
+
 class Drawn(BaseModel):
-    """Drawn coordinates. Indices over 2^53 are strings."""
+    """Drawn coordinates. Indices over 2^53 are strings; those of a tensor are pairs."""
 
     status: Literal["ok", "partial", "failed", "empty"] = Field(
         description="ok: every draw was served. partial: fewer could be, with confidence, or y has "
         "fewer coordinates that are not 0. failed: none could, though y is not 0. empty: y is 0."
     )
-    index: list[int | str] = Field(description="The coordinates drawn; those over 2^53 as strings.")
+    index: list[_Coordinate] = Field(
+        description="The coordinates drawn, of a tensor as pairs [i1, i2]; over 2^53 as strings."
+    )
     value: list[float | None] = Field(description="Estimates of y_i.")
     probability: list[float | None] = Field(
         description="Estimates of |y_i|^p / ‖y‖_p^p; of exp(y_i/T) / Σ exp(y/T) for softmax."
@@ -177,7 +198,7 @@ class SampleResults(BaseModel):
 class Estimates(BaseModel):
     """Point estimates of y."""
 
-    index: list[int | str] = Field(description="As asked; those over 2^53 as strings.")
+    index: list[_Coordinate] = Field(description="As asked; those over 2^53 as strings.")
     value: list[float | None] = Field(description="Estimates of y there.")
     standard_error: list[float | None] = Field(description="Of each value; 0 for the exact method.")
     version: str = Field(description="Of the state that was asked.")
@@ -227,8 +248,8 @@ class Plan(BaseModel):
     """What a spec would become."""
 
     spec: dict[str, Any] = Field(description="With every default filled in.")
-    kind: Literal["vector", "matrix"]
-    shape: ShapeAnswer
+    kind: Literal["vector", "matrix", "tensor"]
+    shape: TensorShapeAnswer | ShapeAnswer
     method: Literal["sketch", "exact"] = Field(description="As asked, or what auto takes.")
     samples: int = Field(description="Draws one list serves.")
     repetitions: int = Field(description="Independent lists held.")
@@ -251,6 +272,11 @@ class Plan(BaseModel):
     )
     depth: int | None = Field(None, description="Rows a level.")
     levels: int | None = Field(None, description="Levels of the sketch.")
+    second_width: int | None = Field(None, description="Of a tensor's A2, like the next two.")
+    second_upper_width: int | None = Field(
+        None, description="Buckets a row of the levels above the last."
+    )
+    second_levels: int | None = Field(None, description="Levels of each of its tables.")
 
 
 class Health(BaseModel):

@@ -30,11 +30,12 @@ def _time(seconds: float | None) -> str | None:
 
 def info(sketch: Info) -> dict[str, Any]:
     """The flat object that describes a sketch."""
-    levels = None if sketch.spec.sizes is None else sketch.spec.sizes.levels
+    sizes, second = sketch.spec.sizes, sketch.spec.second_sizes
     return {
         "name": sketch.name,
         **sketch.spec.to_json(),
-        "levels": levels,
+        "levels": None if sizes is None else sizes.levels,
+        **({} if second is None else {"second_levels": second.levels}),
         "ttl_seconds": sketch.ttl_seconds,
         "memory_bytes": {"state": sketch.state_bytes, "log": sketch.log_bytes},
         "updates": sketch.updates,
@@ -60,7 +61,7 @@ def acknowledgement(answer: Acknowledgement) -> dict[str, Any]:
 def _sample(drawn: Sample, whole: SampleAnswer) -> dict[str, Any]:
     answer: dict[str, Any] = {
         "status": drawn.status,
-        "index": wire.index_json(drawn.index),
+        "index": wire.coordinates_json(drawn.index),
         "value": drawn.value.tolist(),
         "probability": drawn.probability.tolist(),
     }
@@ -151,7 +152,7 @@ def estimates(answers: list[EstimateAnswer], version: str, several: bool) -> dic
     """Point estimates: one answer, or {"results": [one a query]}."""
     results = [
         {
-            "index": wire.index_json(one.index),
+            "index": wire.coordinates_json(one.index),
             "value": one.value.tolist(),
             "standard_error": one.standard_error.tolist(),
             "version": version,

@@ -297,7 +297,11 @@ async def add_snapshot(
     request: Request,
     name: NameInPath,
     operand: Annotated[
-        list[str] | None, Query(description="Operands to add; y of a vector, A of a matrix.")
+        list[str] | None,
+        Query(
+            description="Operands to add: y of a vector, A of a matrix when absent; of a tensor "
+            "exactly one, A1, A2 or X."
+        ),
     ] = None,
 ) -> Response:
     """Of a sketch with the same spec and seed. Snapshots have a size limit of their own."""

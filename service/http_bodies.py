@@ -18,7 +18,7 @@ U64 = npt.NDArray[np.uint64]
 
 _UPDATE_TENSORS: Final = frozenset({"index", "row", "column", "delta", "values"})
 _UPDATE_METADATA: Final = frozenset({"operand"})
-_SAMPLE_TENSORS: Final = frozenset({"x", "queries"})
+_SAMPLE_TENSORS: Final = frozenset({"x", "queries", "X"})
 _SAMPLE_METADATA: Final = frozenset({"count", "replacement", "draw"})
 
 
@@ -59,15 +59,22 @@ def update_from_tensors(body: bytes) -> Columns:
 
 
 def queries_of(asked: schemas.Queries) -> F64 | None:
-    """The query or queries of a request as rows."""
-    return _rows(asked.x, asked.queries)
+    """The query or queries of a request as rows (q, d), or an X as (1, d1, d2)."""
+    return _queries(asked.x, asked.queries, asked.X)
 
 
-def _rows(
-    x: npt.NDArray[np.floating] | None, queries: npt.NDArray[np.floating] | None
+def _queries(
+    x: npt.NDArray[np.floating] | None,
+    queries: npt.NDArray[np.floating] | None,
+    matrix: npt.NDArray[np.floating] | None,
 ) -> F64 | None:
     if x is not None and queries is not None:
         raise InvalidRequest("give x or queries, not both", pointer="/queries")
+    if matrix is not None:
+        if x is not None or queries is not None:
+            given = "x" if queries is None else "queries"
+            raise InvalidRequest(f"give {given} or X, not both", pointer="/X")
+        return matrix.astype(np.float64)[np.newaxis]
     if x is not None:
         return x.astype(np.float64)[np.newaxis, :]
     if queries is None:
@@ -89,22 +96,23 @@ def sample_from_json(body: bytes) -> tuple[SampleRequest, bool]:
 
 
 def sample_from_tensors(body: bytes) -> tuple[SampleRequest, bool]:
-    """The same from safetensors: x or queries as tensors, the rest in the metadata."""
+    """The same from safetensors: x, queries or X as tensors, the rest in the metadata."""
     read = wire_tensors.parse(body)
     wire_tensors.refuse_unknown(read, _SAMPLE_TENSORS, _SAMPLE_METADATA)
     x = wire_tensors.floats(read, "x", 1)
     queries = wire_tensors.floats(read, "queries", 2)
+    matrix = wire_tensors.floats(read, "X", 2)
     request = SampleRequest(
         wire_tensors.whole(read, "count"),
         wire_tensors.truth(read, "replacement"),
         wire_tensors.whole(read, "draw") or 0,
-        _rows(x, queries),
+        _queries(x, queries, matrix),
     )
     return request, queries is not None
 
 
 def estimate_from_json(body: bytes) -> tuple[U64, F64 | None, bool]:
-    """(coordinates, queries, whether several)."""
+    """(coordinates (b,) or pairs of them (b, 2), queries, whether several)."""
     asked = schemas.validate(schemas.Estimate, wire.parse_object(body))
     return asked.index.astype(np.uint64), queries_of(asked), asked.queries is not None
 

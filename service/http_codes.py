@@ -63,7 +63,8 @@ CODES: Final[dict[str, Code]] = {
     "incompatible_sketches": Code(
         409,
         "The sketches do not merge",
-        "They differ in kind, shape, distribution, sizes, seed or fixed x: cells cannot be added.",
+        "They differ in kind, shape, distribution, sizes, seed or fixed x or X: cells cannot be "
+        "added.",
     ),
     "body_too_large": Code(
         413,
@@ -112,6 +113,12 @@ CODES: Final[dict[str, Code]] = {
     ),
     "too_many_queries": Code(
         422, "Too many queries in one request", "Send them in several requests."
+    ),
+    "query_too_large": Code(
+        422,
+        "The x or X has too many numbers",
+        "Stream it. `SKETCHD_MAX_QUERY_NUMBERS` is the limit with a question, "
+        "`SKETCHD_MAX_FIXED_NUMBERS` at creation.",
     ),
     "too_many_draws": Code(
         422,

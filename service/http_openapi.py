@@ -33,8 +33,8 @@ _MODELS: Final[tuple[type[BaseModel], ...]] = (
 )  # fmt: skip
 _BINARY: Final = {"type": "string", "format": "binary"}
 _DESCRIPTION: Final = """\
-Weighted samples from vectors and matrices too large to store, kept as small linear sketches under
-any stream of signed updates.
+Weighted samples from vectors, and products of matrices and tensors, too large to store, kept as
+small linear sketches under any stream of signed updates.
 
 Columns of numbers are JSON arrays, or tensors of the same names in one safetensors body. Numbers
 are finite; unknown fields are refused. Indices over 2^53 may be sent as strings and come back as

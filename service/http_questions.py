@@ -32,7 +32,8 @@ from service.sketches import SampleAnswer, SampleRequest
 router: Final = APIRouter(prefix="/v1")
 
 _TENSORS_IN: Final = (
-    "`x` (d,) or `queries` (q, d) as tensors; `count`, `replacement` and `draw` in the metadata."
+    "`x` (d,), `queries` (q, d) or `X` (d1, d2) as tensors; `count`, `replacement` and `draw` in "
+    "the metadata."
 )
 
 
@@ -50,7 +51,8 @@ _TENSORS_IN: Final = (
                 either(answer_schemas.Drawn, answer_schemas.DrawnResults),
                 http_examples.DRAWN,
                 'The draws; {"results": […]} with queries. As safetensors on Accept: columns, '
-                "or padded rows with a length column, and the scalars in the metadata.",
+                "or padded rows with a length column, and the scalars in the metadata; `index` of "
+                "a tensor has two columns.",
                 tensors=True,
             )
         },
@@ -112,7 +114,7 @@ async def draw_many(request: Request) -> Response:
         with sent_queries(several):
             drawn: SampleAnswer = await context.sketches.sample(tenant, name, sample_request)
         if sample_request.count is None:  # known only now
-            room -= sum(int(one.index.size) for one in drawn.samples)
+            room -= sum(len(one.index) for one in drawn.samples)
         size += http_answers.sample_size(drawn)
         written = await parsed(
             request,

@@ -43,6 +43,10 @@ def _read_integers(value: object, info: ValidationInfo) -> npt.NDArray[np.intege
     return wire.integers(value, f"/{info.field_name}")
 
 
+def _read_coordinates(value: object, info: ValidationInfo) -> npt.NDArray[np.integer]:
+    return wire.coordinates(value, f"/{info.field_name}")
+
+
 def _read_numbers(value: object, info: ValidationInfo) -> npt.NDArray[np.floating]:
     return wire.numbers(value, f"/{info.field_name}")
 
@@ -55,6 +59,14 @@ Indices = Annotated[
     npt.NDArray[np.integer],
     PlainValidator(_read_integers),
     WithJsonSchema({"type": "array", "items": _INDEX_SCHEMA}),
+]
+_PAIR_SCHEMA: Final[dict[str, Any]] = {
+    "type": "array", "items": _INDEX_SCHEMA, "minItems": 2, "maxItems": 2,
+}  # fmt: skip
+Coordinates = Annotated[
+    npt.NDArray[np.integer],
+    PlainValidator(_read_coordinates),
+    WithJsonSchema({"type": "array", "items": {"anyOf": [*_INDEX_SCHEMA["anyOf"], _PAIR_SCHEMA]}}),
 ]
 Numbers = Annotated[
     npt.NDArray[np.floating], PlainValidator(_read_numbers), WithJsonSchema(_NUMBERS_SCHEMA)
@@ -78,9 +90,10 @@ class Request(BaseModel):
 
 class Update(Request):
     """One batch of increments of one operand. Which columns are there decides its layout:
-    index and delta for y or x, row, column and delta for entries of A, row and values for rows."""
+    index and delta for y or x; for A, A1, A2 and X row, column and delta for entries, row and
+    values for whole rows."""
 
-    operand: str = Field("y", description="y (the default), A or x.")
+    operand: str = Field("y", description="y (the default); A or x; A1, A2 or X.")
     index: Indices | None = None
     row: Indices | None = None
     column: Indices | None = None
@@ -101,17 +114,21 @@ class Updates(Request):
 
 
 class Queries(Request):
-    """For a matrix whose x is neither fixed nor streamed: one query, or several."""
+    """For a matrix whose x is neither fixed nor streamed, one query or several; for a tensor
+    whose X is not, that X."""
 
     x: Numbers | None = Field(None, description="One query: d numbers.")
     queries: Rows | None = Field(None, description="Several queries: rows of d numbers.")
+    X: Rows | None = Field(None, description="The X of a tensor: d1 rows of d2 numbers.")
 
 
 class Sample(Queries):
     """What to draw."""
 
     count: Whole | None = Field(None, description="Draws; the spec's samples when absent.")
-    replacement: bool | None = Field(None, description="False when absent.")
+    replacement: bool | None = Field(
+        None, description="When absent false; of a tensor true, and nothing else."
+    )
     draw: Whole = Field(0, description="Which of the sketch's independent lists.")
 
 
@@ -128,9 +145,9 @@ class Samples(Request):
 
 
 class Estimate(Queries):
-    """Coordinates of y to estimate."""
+    """Coordinates of y to estimate; of a tensor pairs [i1, i2]."""
 
-    index: Indices
+    index: Coordinates
 
 
 class Norm(Queries):
@@ -149,7 +166,11 @@ class Merge(Request):
     """The sketch to add, and which of its operands."""
 
     source: Name
-    operands: list[str] | None = Field(None, max_length=_MOST_OPERANDS)
+    operands: list[str] | None = Field(
+        None,
+        max_length=_MOST_OPERANDS,
+        description="y of a vector, A of a matrix when absent; of a tensor exactly one.",
+    )
 
 
 class Patch(Request):
@@ -171,18 +192,30 @@ class Distribution(Request):
     softmax: Softmax | None = None
 
 
+Size = Annotated[int, Field(ge=1)]
+
+
 class Shape(Request):
     """n coordinates of a vector; n rows and d columns of a matrix."""
 
-    n: Annotated[int, Field(ge=1)]
-    d: Annotated[int, Field(ge=1)] | None = None
+    n: Size
+    d: Size | None = None
+
+
+class TensorShape(Request):
+    """Rows and columns of A1 (n1 × d1) and of A2 (n2 × d2)."""
+
+    n1: Size
+    n2: Size
+    d1: Size
+    d2: Size
 
 
 class Spec(Request):
     """What a sketch is. sketch_core checks it; here it is only described."""
 
-    kind: Literal["vector", "matrix"]
-    shape: Shape
+    kind: Literal["vector", "matrix", "tensor"]
+    shape: Shape | TensorShape
     method: Literal["auto", "sketch", "exact"] = "auto"
     distribution: Distribution | None = None
     samples: int = Field(16, description="Draws one list serves.")
@@ -196,7 +229,12 @@ class Spec(Request):
     upper_width: int | None = None
     estimate_width: int | None = None
     depth: int | None = Field(None, description="Rows of a level; odd.")
+    second_width: int | None = Field(None, description="Of the tables of A2, like the next.")
+    second_upper_width: int | None = None
     x: list[float] | None = Field(None, description="Fixes the query of a matrix: d numbers.")
+    X: list[list[float]] | None = Field(
+        None, description="Fixes the X of a tensor: d1 rows of d2 numbers."
+    )
     ttl_seconds: float | None = Field(
         None, description="The sketch expires that long after its last update."
     )

@@ -81,7 +81,7 @@ ROUTES: Final = (
 _TENSORS: Final = (
     "Tensors `index` and `delta`, `row`, `column` and `delta`, or `row` and `values`: integers of "
     "any width; `delta` and `values` also floats: F16, BF16, F32 or F64. `operand` in the "
-    "metadata (default y)."
+    "metadata (y where there is none)."
 )
 _SINGLE: Final = http_openapi.described(
     request=http_openapi.body(schemas.Update, http_examples.UPDATES, tensors=_TENSORS),

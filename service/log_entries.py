@@ -4,8 +4,8 @@
     0       1     format, 1; it covers everything inside, the batch's own bytes included
     1       1     type: "B" a batch, "S" a state to add
     2       …     B: the bytes of sketch_core.batch.encode
-                  S: the operands to add, ASCII, separated by commas; the state
-                     itself (sketch_core.codec) is the entry's attachment
+                  S: the operands to add, ASCII, separated by commas (of a tensor
+                     one); the state itself (sketch_core.codec) is the entry's attachment
 
 A change of the envelope or of what it carries gets a new format number, and
 readers that know it are rolled out before the first writer. A reader that meets
@@ -108,6 +108,8 @@ def _batch_of(entry: StoredEntry) -> Batch:
 
 def _state_of(entry: StoredEntry, spec: Spec) -> tuple[Sketch, frozenset[str]]:
     operands = frozenset(entry.payload[2:].decode("ascii", "replace").split(","))
-    if entry.attachment is None or not operands <= set(OPERANDS[spec.kind]):
+    known = operands <= set(OPERANDS[spec.kind])
+    # Y is linear in each operand of a tensor, not in several together.
+    if entry.attachment is None or not known or (spec.kind == "tensor" and len(operands) != 1):
         raise damaged(f"log entry {entry.position} adds no state of this sketch")
     return load_state(entry.attachment, spec), operands

@@ -112,6 +112,17 @@ class Settings:
         100_000, "Draws of one request to /v1/samples, over all its parts and their queries."
     )
     max_queries: int = _count(256, "Queries (rows of `queries`) in one request.")
+    max_query_numbers: int = _count(
+        1 << 20, "Numbers (d1 times d2) of an `X` that comes with a question."
+    )
+    max_fixed_numbers: int = _count(
+        1 << 16, "Numbers of an `x` or `X` given at creation; longer ones can be streamed."
+    )
+    max_exact_candidates: int = _count(
+        1 << 28,
+        "Numbers of Y that the exact method reads for one sample request to a tensor: draws times "
+        "n2.",
+    )
     max_estimate_indices: int = _count(
         100_000, "Coordinates of one estimate request, over all its queries."
     )

@@ -47,7 +47,10 @@ class Acknowledgement:
 
 @dataclass(frozen=True, slots=True)
 class SampleRequest:
-    """count and replacement: None for the defaults. queries: float64 (q, d), or None."""
+    """count and replacement: None for the defaults.
+
+    queries: float64 (q, d), of a tensor (1, d1, d2), or None.
+    """
 
     count: int | None = None
     replacement: bool | None = None
@@ -104,7 +107,8 @@ def infos_of(identities: Sequence[Identity], records: Sequence[Record]) -> list[
 
 def info_of(identity: Identity, record: Record) -> Info:
     """What the record says. Not what this process has folded, or replicas would differ."""
-    sealed = record.sealed | ({"x"} if identity.spec.collapsed else set())
+    fixed = identity.spec.fixed_operand
+    sealed = record.sealed | (set() if fixed is None else {fixed})
     return Info(
         name=record.key.name,
         spec=identity.spec,

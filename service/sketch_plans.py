@@ -17,7 +17,7 @@ from service.sketch_requests import INLINE_NUMBERS
 from sketch_core import scaling, sizing
 from sketch_core.errors import InvalidSpec
 from sketch_core.resolve import random_seed, resolve
-from sketch_core.spec import TOUCHED_FOR_QUANTUM, Spec
+from sketch_core.spec import QUERY_OPERAND, TOUCHED_FOR_QUANTUM, Spec
 
 #: Cells are int64; this many bits are there for their size.
 _CELL_BITS: Final = 62
@@ -38,6 +38,7 @@ def read_request(
 ) -> Plan:
     """Resolve a request. Raises InvalidRequest with the pointer of the field at fault."""
     fields = {name: value for name, value in request.items() if value is not None}
+    _check_fixed_numbers(fields, settings)
     ttl_seconds = read_ttl(fields.pop("ttl_seconds", None), settings)
     try:
         spec = resolve(fields)
@@ -53,8 +54,26 @@ def read_request(
 
 def has_long_x(request: Mapping[str, Any]) -> bool:
     """Whether reading a request would hold the event loop up."""
-    x = request.get("x")
-    return isinstance(x, list | tuple) and len(x) > INLINE_NUMBERS
+    return any(_numbers_in(request.get(name)) > INLINE_NUMBERS for name in QUERY_OPERAND.values())
+
+
+def _numbers_in(value: object) -> int:
+    """Numbers of an x or an X as sent; an empty row counts too, for it takes time as well."""
+    if not isinstance(value, list | tuple):
+        return 0
+    return sum(max(1, len(row)) if isinstance(row, list | tuple) else 1 for row in value)
+
+
+def _check_fixed_numbers(fields: Mapping[str, Any], settings: Settings) -> None:
+    """Refuse a fixed x or X that is too long, before each of its numbers is looked at."""
+    for name in QUERY_OPERAND.values():
+        if _numbers_in(fields.get(name)) > settings.max_fixed_numbers:
+            raise InvalidRequest(
+                f"has more than {settings.max_fixed_numbers} numbers; stream it, or send it with "
+                "each question",
+                code="query_too_large",
+                pointer=f"/{name}",
+            )
 
 
 def new_record(
@@ -119,6 +138,8 @@ def _check_memory(spec: Spec, settings: Settings) -> None:
 
 def _weightiest_field(spec: Spec, limit: int) -> str:
     """The field whose reduction alone would do, or else the one that weighs most."""
+    if spec.kind == "tensor":
+        return _weightiest_of_tensor(spec, limit)
     if spec.method == "exact" or spec.sizes is None:
         return "/shape/n"
     if spec.repetitions > 1 and _with(spec, repetitions=1).memory_bytes <= limit:
@@ -130,6 +151,25 @@ def _weightiest_field(spec: Spec, limit: int) -> str:
         if getattr(spec.sizes, name) == widest:
             return f"/{name}"
     return "/samples"
+
+
+def _weightiest_of_tensor(spec: Spec, limit: int) -> str:
+    """The same for a tensor, whose operands are looked at one by one."""
+    heaviest = max(spec.operands, key=lambda operand: operand.cells).name
+    if spec.sizes is None or spec.second_sizes is None:
+        return {"A1": "/shape/n1", "A2": "/shape/n2", "X": "/shape/d1"}[heaviest]
+    columns = ("d2", "d") if heaviest == "A2" else ("d", "d2")
+    for name in ("repetitions", "samples", *columns):
+        if getattr(spec, name) > 1 and _with(spec, **{name: 1}).memory_bytes <= limit:
+            return {"d": "/shape/d1", "d2": "/shape/d2"}.get(name, f"/{name}")
+    if heaviest == "X":
+        return "/shape/d1"
+    sizes, prefix = (spec.sizes, "") if heaviest == "A1" else (spec.second_sizes, "second_")
+    upper = sizes.upper_width * (sizes.levels - 1)
+    name = "width" if sizes.width >= upper else "upper_width"
+    if sizes.unscaled_cells > sizes.scaled_cells * (1 if heaviest == "A1" else spec.samples):
+        return "/estimate_width"  # of both operands
+    return f"/{prefix}{name}"
 
 
 def _with(spec: Spec, **changes: Any) -> Spec:
@@ -172,25 +212,37 @@ def plan_json(request: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
             "depth": spec.sizes.depth,
             "levels": spec.sizes.levels,
         }
+    if spec.second_sizes is not None:
+        out |= {
+            "second_width": spec.second_sizes.width,
+            "second_upper_width": spec.second_sizes.upper_width,
+            "second_levels": spec.second_sizes.levels,
+        }
     return out
 
 
 def largest_value(spec: Spec) -> float:
-    """The |y_i| (of A unless x is fixed) that fits a cell by itself.
+    """The |y_i| (of A unless x is fixed, of A1 and A2) that fits a cell by itself.
 
     For a sketch as the core chooses its quantum: up to 2^20 coordinates touched,
     the most favoured scaled within its bound except with probability 1/64.
     """
     bits = _CELL_BITS - spec.value_bits
     if spec.sizes is not None and spec.distribution.power is not None:
-        clip = scaling.clip_bits(min(spec.n, TOUCHED_FOR_QUANTUM))
+        clip = scaling.clip_bits(min(max(spec.n, spec.n2 or 1), TOUCHED_FOR_QUANTUM))
         bits -= scaling.scale_bits(spec.distribution.power, clip)
     return math.ldexp(1.0, bits)
 
 
 def _expected_errors(spec: Spec) -> dict[str, float]:
     """The core's forecast for a sketch; the exact method has nothing to forecast."""
-    return {} if spec.sizes is None else sizing.expected_errors(spec.sizes)
+    if spec.sizes is None:
+        return {}
+    errors = sizing.expected_errors(spec.sizes)
+    if spec.kind == "tensor":
+        # The squared norm is a product of estimates from both operands' tables, of one size.
+        errors["norm"] *= math.sqrt(2.0)
+    return errors
 
 
 def _advice(request: Mapping[str, Any], spec: Spec) -> dict[str, str]:
@@ -206,6 +258,8 @@ def _advice(request: Mapping[str, Any], spec: Spec) -> dict[str, str]:
         }
     if power is None:
         reason = "no sketch smaller than the vector can serve softmax"
+    elif spec.kind == "tensor" and power != 2.0:
+        reason = f"sketches of tensors serve power 2, not {power:g}"
     elif not 1.0 <= power <= 2.0:
         reason = f"sketches serve powers from 1 to 2, not {power:g}"
     else:

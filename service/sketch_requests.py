@@ -30,6 +30,7 @@ from sketch_core.errors import (
 from sketch_core.spec import OPERANDS, Spec
 
 F64 = npt.NDArray[np.float64]
+U64 = npt.NDArray[np.uint64]
 
 #: The rule of names, of a whole string.
 NAME_PATTERN: Final = "[A-Za-z0-9][A-Za-z0-9._:-]{0,127}"
@@ -139,16 +140,29 @@ def check_operand(spec: Spec, operand: str, pointer: str) -> str:
 
 
 def check_operands(spec: Spec, operands: Collection[str] | None) -> frozenset[str]:
-    """The operands to add: those named, or the kind's first."""
+    """The operands to add: those named, or the kind's first; of a tensor the one named."""
+    if operands is None and spec.kind == "tensor":
+        raise _one_operand()
     if operands is None:
         return frozenset(OPERANDS[spec.kind][:1])
     if not operands:
         raise InvalidRequest("names no operand", pointer="/operands")
     for at, operand in enumerate(operands):
         check_operand(spec, operand, f"/operands/{at}")
-        if operand == "x" and spec.collapsed:
-            raise InvalidRequest("x was given at creation and is fixed", pointer=f"/operands/{at}")
+        if operand == spec.fixed_operand:
+            raise InvalidRequest(
+                f"{operand} was given at creation and is fixed", pointer=f"/operands/{at}"
+            )
+    if spec.kind == "tensor" and len(set(operands)) != 1:
+        raise _one_operand()
     return frozenset(operands)
+
+
+def _one_operand() -> InvalidRequest:
+    return InvalidRequest(
+        "name exactly one operand: Y is linear in each of A1, A2 and X, not in all together",
+        pointer="/operands",
+    )
 
 
 def check_key(key: str | None, settings: Settings) -> str | None:
@@ -241,9 +255,25 @@ def prepare(spec: Spec, columns: Columns, keyed: bool) -> Prepared:
     )
 
 
-def check_queries(queries: F64 | None, settings: Settings) -> int:
-    """How many answers a request wants. Raises InvalidRequest for too many."""
+def check_queries(spec: Spec, queries: F64 | None, settings: Settings) -> int:
+    """How many answers a request wants.
+
+    queries: of x (q, d), an X (1, d1, d2), or None. Raises InvalidRequest for too many, and for
+    those of another kind.
+    """
     if queries is None:
+        return 1
+    if queries.ndim == 3 and spec.kind != "tensor":
+        raise InvalidRequest(f"a {spec.kind} takes no X", pointer="/X")
+    if queries.ndim == 2 and spec.kind == "tensor":
+        raise InvalidRequest("a tensor takes no x: its query is X", pointer="/x")
+    if queries.ndim == 3:
+        if queries.size > settings.max_query_numbers:
+            raise InvalidRequest(
+                f"at most {settings.max_query_numbers} numbers; stream X instead",
+                code="query_too_large",
+                pointer="/X",
+            )
         return 1
     if len(queries) > settings.max_queries:
         raise InvalidRequest(
@@ -254,14 +284,20 @@ def check_queries(queries: F64 | None, settings: Settings) -> int:
     return max(1, len(queries))
 
 
-def check_count(count: int, answers: int, settings: Settings) -> None:
+def check_count(spec: Spec, count: int, answers: int, settings: Settings) -> None:
     """Refuse a number of draws over the limit."""
-    if count < 1 or count * answers > settings.max_sample_count:
+    most = settings.max_sample_count // answers
+    if spec.kind == "tensor" and spec.method == "exact" and spec.n2 is not None:
+        # Each draw reads a row of Y; a sketch's never do.
+        most = min(most, max(1, settings.max_exact_candidates // spec.n2))
+    if not 1 <= count <= most:
         each = "" if answers == 1 else f" for each of {answers} queries"
-        raise InvalidRequest(
-            f"must be from 1 to {settings.max_sample_count // answers}{each}, not {count}",
-            pointer="/count",
-        )
+        raise InvalidRequest(f"must be from 1 to {most}{each}, not {count}", pointer="/count")
+
+
+def index_of(spec: Spec, index: U64) -> U64:
+    """Coordinates as the core takes them: an empty list is one of pairs too."""
+    return index.reshape(0, 2) if spec.kind == "tensor" and not index.size else index
 
 
 def check_indices(indices: int, answers: int, settings: Settings) -> None:

@@ -140,7 +140,7 @@ class Sketches:
 
         async def attempt(identity: Identity) -> Info:
             requests.check_operand(identity.spec, operand, "/operand")
-            if operand == "x" and identity.spec.collapsed:
+            if operand == identity.spec.fixed_operand:
                 return await self.get(tenant, name)  # sealed since creation
             return await self._info(
                 await self._store.seal(identity.key, identity.incarnation, operand, once)
@@ -225,13 +225,13 @@ class Sketches:
             return spec.samples if request.count is None else request.count
 
         def check(spec: Spec) -> None:
-            answers = requests.check_queries(request.queries, self._settings)
-            requests.check_count(count(spec), answers, self._settings)
+            answers = requests.check_queries(spec, request.queries, self._settings)
+            requests.check_count(spec, count(spec), answers, self._settings)
 
         def draw(sketch: Sketch) -> list[Sample]:
             return sketch.sample(
                 count(sketch.spec),
-                replacement=bool(request.replacement),
+                replacement=request.replacement,
                 draw=request.draw,
                 queries=request.queries,
             )
@@ -244,14 +244,17 @@ class Sketches:
     async def estimate(
         self, tenant: str, name: str, index: U64, queries: F64 | None = None
     ) -> tuple[list[EstimateAnswer], str]:
-        """(one answer a query or one, version)."""
+        """(one answer a query or one, version). index: (b,), of a tensor (b, 2)."""
 
-        def check(_: Spec) -> None:
-            answers = requests.check_queries(queries, self._settings)
-            requests.check_indices(index.size, answers, self._settings)
+        def check(spec: Spec) -> None:
+            answers = requests.check_queries(spec, queries, self._settings)
+            requests.check_indices(len(index), answers, self._settings)
 
         asked = await self._ask(
-            tenant, name, lambda sketch: sketch.estimate(index, queries=queries), check
+            tenant,
+            name,
+            lambda held: held.estimate(requests.index_of(held.spec, index), queries=queries),
+            check,
         )
         found = [
             EstimateAnswer(one.index, one.value, one.standard_error, asked.exact)
@@ -267,7 +270,7 @@ class Sketches:
             tenant,
             name,
             lambda sketch: sketch.norm(power, queries=queries),
-            lambda _: requests.check_queries(queries, self._settings),
+            lambda spec: requests.check_queries(spec, queries, self._settings),
         )
         found = [
             NormAnswer(one.power, one.norm, one.standard_error, asked.exact) for one in asked.answer
@@ -355,7 +358,7 @@ class Sketches:
             long = any(requests.has_long_x(spec) for spec in specs)
             if not await off_loop(self._pool, long, requests.may_merge, *specs):
                 raise Conflict(
-                    "the two sketches' kind, shape, power, seed, sizes or x differ",
+                    "the two sketches' kind, shape, power, seed, sizes, x or X differ",
                     code="incompatible_sketches",
                 )
             data, _ = await self._materializer.query(found, to_snapshot)

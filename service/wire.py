@@ -93,6 +93,22 @@ def integers(value: object, pointer: str) -> I64:
     return column
 
 
+def coordinates(value: object, pointer: str) -> I64:
+    """Coordinates of y (b,), or, where the first item is a list, pairs of them (b, 2)."""
+    items = _as_list(value, pointer)
+    if not items or not isinstance(items[0], list):
+        return integers(items, pointer)
+    for at, item in enumerate(items):
+        if not isinstance(item, list) or len(item) != 2:
+            raise InvalidRequest("must be a pair like the first", pointer=f"{pointer}/{at}")
+    try:
+        return integers(list(chain.from_iterable(items)), pointer).reshape(len(items), 2)
+    except InvalidRequest as error:
+        at = int(error.pointer.rpartition("/")[2])
+        error.pointer = f"{pointer}/{at // 2}/{at % 2}"
+        raise
+
+
 def numbers(value: object, pointer: str) -> F64:
     """A column of finite numbers. Raises InvalidRequest naming the first culprit."""
     items = _as_list(value, pointer)
@@ -121,6 +137,14 @@ def rows(value: object, pointer: str) -> F64:
 
     flat = _floats(list(chain.from_iterable(table)), place)
     return flat.reshape(len(table), width)
+
+
+def coordinates_json(index: npt.NDArray[np.integer]) -> list[Any]:
+    """Coordinates (b,), or pairs of them (b, 2), as JSON carries them."""
+    if index.ndim == 1:
+        return index_json(index)
+    columns = (index_json(column) for column in index.T)
+    return [list(pair) for pair in zip(*columns, strict=True)]
 
 
 def index_json(index: npt.NDArray[np.integer]) -> list[int | str]:
