@@ -1,7 +1,7 @@
 """Examples of /openapi.json. A test sends every request here to a running service.
 
-They belong to two sketches: the vector `clicks` and the matrix `attention`
-(4 columns, to keep the page readable).
+They belong to three sketches: the vector `clicks`, the matrix `attention`
+(4 columns, to keep the page readable) and the tensor `crosses` (2 and 3 columns).
 """
 
 from __future__ import annotations
@@ -12,14 +12,27 @@ from service.http_openapi import example
 
 VECTOR: Final = "clicks"
 MATRIX: Final = "attention"
+TENSOR: Final = "crosses"
 VERSION: Final = "7c9e6679-3"
 
 _SPEC_VECTOR: Final[dict[str, Any]] = {"kind": "vector", "shape": {"n": 1000000}, "seed": 7}
 _SPEC_MATRIX: Final[dict[str, Any]] = {"kind": "matrix", "shape": {"n": 100000, "d": 4}, "seed": 7}
+_SPEC_TENSOR: Final[dict[str, Any]] = {
+    "kind": "tensor",
+    "shape": {"n1": 100000, "n2": 200000, "d1": 2, "d2": 3},
+    "seed": 7,
+}
+_X: Final = [[1, 0, -1], [0.5, 2, 0]]
 
 SPECS: Final = {
     "vector": example("A vector of a million coordinates", _SPEC_VECTOR, VECTOR),
     "matrix": example("A matrix whose products A x are sampled", _SPEC_MATRIX, MATRIX),
+    "tensor": example("Two matrices whose products A1 X A2ᵀ are sampled", _SPEC_TENSOR, TENSOR),
+    "fixed": example(
+        "A tensor with a fixed X and sizes of its own",
+        {**_SPEC_TENSOR, "samples": 4, "width": 512, "second_width": 256, "X": _X},
+        "crosses-of-one-X",
+    ),
     "full": example(
         "Everything said",
         {
@@ -63,14 +76,30 @@ UPDATES: Final = {
     "x": example(
         "A streamed query", {"operand": "x", "index": [0], "delta": [0.5]}, "attention-streamed"
     ),
+    "first": example(
+        "Whole rows of a tensor's first operand",
+        {"operand": "A1", "row": [3, 4], "values": [[1, 0], [0, -2]]},
+        TENSOR,
+    ),
+    "second": example(
+        "Entries of its second",
+        {"operand": "A2", "row": [8, 9], "column": [0, 2], "delta": [1, 0.5]},
+        TENSOR,
+    ),
+    "X": example(
+        "A streamed X",
+        {"operand": "X", "row": [0, 1], "column": [0, 2], "delta": [1, -1]},
+        "crosses-streamed",
+    ),
 }
 MANY_UPDATES: Final = {
     "two": example(
-        "A vector and a matrix",
+        "One of each kind",
         {
             "updates": [
                 {"sketch": VECTOR, "index": [5], "delta": [1]},
                 {"sketch": MATRIX, "operand": "A", "row": [7], "values": [[1, 1, 1, 1]]},
+                {"sketch": TENSOR, "operand": "A1", "row": [3], "values": [[1, 1]]},
             ]
         },
     )
@@ -82,14 +111,16 @@ SAMPLES: Final = {
     "queries": example(
         "A matrix and two queries", {"count": 4, "queries": [[1, 0, 0, 0], [0, 1, 0, 0]]}, MATRIX
     ),
+    "tensor": example("A tensor and its X", {"count": 4, "X": _X}, TENSOR),
 }
 MANY_SAMPLES: Final = {
     "two": example(
-        "A vector and a matrix",
+        "One of each kind",
         {
             "requests": [
                 {"sketch": VECTOR, "count": 2},
                 {"sketch": MATRIX, "count": 2, "x": [1, 0, -1, 0.5]},
+                {"sketch": TENSOR, "count": 2, "X": _X},
             ]
         },
     )
@@ -97,17 +128,25 @@ MANY_SAMPLES: Final = {
 ESTIMATES: Final = {
     "vector": example("Coordinates of y", {"index": [5, 9]}),
     "matrix": example("Coordinates of A x", {"index": [7], "x": [1, 0, -1, 0.5]}, MATRIX),
+    "tensor": example("Pairs of a tensor", {"index": [[3, 8], [4, 9]], "X": _X}, TENSOR),
 }
 NORMS: Final = {
     "default": example("Of the spec's power", {}),
     "power": example("Of another power", {"power": 2}),
     "matrix": example("Of A x", {"x": [1, 0, -1, 0.5]}, MATRIX),
+    "tensor": example("Of A1 X A2ᵀ", {"X": _X}, TENSOR),
 }
-SEALS: Final = {"matrix": example("No more changes of A", {"operand": "A"}, "attention-sealed")}
+SEALS: Final = {
+    "matrix": example("No more changes of A", {"operand": "A"}, "attention-sealed"),
+    "tensor": example("No more changes of A2", {"operand": "A2"}, "crosses-sealed"),
+}
 MERGES: Final = {
     "default": example("Everything of another sketch", {"source": "clicks-of-tuesday"}),
     "operands": example(
         "Named operands", {"source": "attention-elsewhere", "operands": ["A"]}, MATRIX
+    ),
+    "tensor": example(
+        "The one operand of a tensor", {"source": "crosses-streamed", "operands": ["A1"]}, TENSOR
     ),
 }
 PATCHES: Final = {

@@ -26,13 +26,17 @@ MODELS: dict[str, type[BaseModel]] = {
 @pytest.fixture(scope="module")
 def service() -> Iterator[Service]:
     with running(Settings(store="memory://")) as found:
-        vector, matrix = (http_examples.SPECS[one]["value"] for one in ("vector", "matrix"))
+        vector, matrix, tensor = (
+            http_examples.SPECS[one]["value"] for one in ("vector", "matrix", "tensor")
+        )
         for name in (http_examples.VECTOR, "clicks-of-tuesday"):
             found.make(name, vector)
         for name in (
             http_examples.MATRIX, "attention-streamed", "attention-sealed", "attention-elsewhere",
         ):  # fmt: skip
             found.make(name, matrix)
+        for name in (http_examples.TENSOR, "crosses-streamed", "crosses-sealed"):
+            found.make(name, tensor)
         yield found
 
 
@@ -143,7 +147,7 @@ def test_every_example_is_accepted_and_answered_as_described(
             if "results" in answer.json() and path in ("/v1/updates", "/v1/samples"):
                 assert {one["status"] for one in answer.json()["results"]} == {200}, where
             sent += 1
-    assert sent >= 25
+    assert sent >= 35
 
 
 def test_examples_of_answers_fit_their_schemas(document: dict[str, Any]) -> None:
@@ -159,9 +163,10 @@ def test_examples_of_answers_fit_their_schemas(document: dict[str, Any]) -> None
 
 
 def test_answers_have_no_more_fields_than_are_described(service: Service) -> None:
-    info = service.info(http_examples.VECTOR)
-    assert set(info) <= set(answers.Info.model_fields)
-    for spec in (http_examples.SPECS["vector"]["value"], {"kind": "vector", "shape": {"n": 9}}):
+    for made in (http_examples.VECTOR, http_examples.MATRIX, http_examples.TENSOR):
+        assert set(service.info(made)) <= set(answers.Info.model_fields)
+    specs = [http_examples.SPECS[one]["value"] for one in ("vector", "matrix", "tensor", "fixed")]
+    for spec in (*specs, {"kind": "vector", "shape": {"n": 9}}):
         assert set(service.post("/v1/plan", spec).json()) <= set(answers.Plan.model_fields)
     drawn = service.post(f"/v1/sketches/{http_examples.VECTOR}/samples", {}).json()
     assert set(drawn) <= set(answers.Drawn.model_fields)
