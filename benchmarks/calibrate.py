@@ -1,6 +1,7 @@
 """Measure again what the default sizes of sketch_core.sizing rest on.
 
-Run it with `make calibrate`; `--write` puts the tables into docs/sizing.md.
+Run it with `make calibrate`; `--write` puts the tables into docs/sizing.md, `--json FILE`
+writes their figures as benchmarks/measuring/report.py describes, `--small` takes seconds.
 
 Two measurements. The *model* draws the arrivals of a race over T equal
 coordinates directly (partial sums of exponentials), puts the largest few
@@ -23,13 +24,21 @@ import math
 import platform
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 from tqdm import tqdm
 
+from benchmarks.measuring.report import (
+    Findings,
+    Row,
+    Target,
+    as_json,
+    put_between,
+    write_json,
+)
 from sketch_core.batch import Columns, quantise
 from sketch_core.heavy_hitters import Hierarchy, Recovered
 from sketch_core.linear_sketch import LinearSketch
@@ -41,12 +50,25 @@ from sketch_core.spec import Spec
 #: Arrivals that the model places one by one; the rest is noise.
 PLACED: Final = 6000
 DOCUMENT: Final = Path(__file__).parent.parent / "docs" / "sizing.md"
+START: Final = "<!-- calibration -->\n"
+END: Final = "<!-- end of calibration -->"
 GRID: Final = [
     (1 << bits, samples, power)
     for power in (1.0, 1.5, 2.0)
     for samples in (1, 16, 64)
     for bits in (14, 20, 40, 63)
 ]
+#: What the real code is checked at: (n, samples, power).
+CHECKED: Final = [(1 << 20, 16, 2.0), (1 << 20, 1, 2.0), (1 << 20, 16, 1.0), (1 << 40, 16, 2.0)]
+SMALL_GRID: Final = [(1 << 14, 1, 1.0), (1 << 20, 16, 2.0)]
+SMALL_LISTS: Final = 10
+#: At most this share of lists may be partial, by the number of samples.
+PARTIAL_LISTS: Final = {16: 1e-3, 1: 1e-2}
+CAVEATS: Final = (
+    "A rate of zero bounds the true one by 3 over the number of lists only.",
+    "The model places the largest arrivals and adds the rest as Gaussian noise; the check "
+    "streams all of them, which is why it has fewer lists.",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +182,47 @@ def check(samples: int, power: float, n: int, lists: int, seed: int) -> Outcome:
     return judge(all_lists(), samples)
 
 
-def tables(lists: int, checked: int, seed: int) -> str:
+def measure(
+    grid: Sequence[tuple[int, int, float]], lists: int, checked: int, seed: int
+) -> list[Row]:
+    """One row for each case of the model, then for each of the check."""
+    rows: list[Row] = []
+    for n, samples, power in grid:
+        sizes, outcome = model(n, samples, power, lists, seed)
+        rows.append(_row("model", n, samples, power, sizes, outcome))
+    for n, samples, power in CHECKED if checked else ():
+        sizes = suggest_sizes(n, samples, power)
+        outcome = check(samples, power, n, checked, seed)
+        rows.append(_row("check", n, samples, power, sizes, outcome))
+    return rows
+
+
+def _row(of: str, n: int, samples: int, power: float, sizes: Sizes, outcome: Outcome) -> Row:
+    return {
+        "of": of,
+        "n_bits": n.bit_length() - 1,
+        "samples": samples,
+        "power": power,
+        "width": sizes.width,
+        "upper_width": sizes.upper_width,
+        "levels": sizes.levels,
+        "state_kib": 8 * (sizes.scaled_cells + sizes.unscaled_cells) / 1024,
+        **asdict(outcome),
+        "rates": outcome.row(),
+    }
+
+
+def findings(rows: Sequence[Row]) -> Findings:
+    """The rows, and what those of 2^20 coordinates at power 2 are held to."""
+    return Findings(rows, [
+        Target(f"share of partial lists, {row['samples']} samples, n = 2^20, {row['of']}", "",
+               PARTIAL_LISTS[row["samples"]], row["partial"] / row["lists"])
+        for row in rows
+        if row["n_bits"] == 20 and row["power"] == 2.0 and row["samples"] in PARTIAL_LISTS
+    ])  # fmt: skip
+
+
+def tables(rows: Sequence[Row], lists: int, checked: int, seed: int) -> str:
     """Both tables in Markdown."""
     lines = [
         f"Model, {lists} lists a row, seed {seed}, 2^20 coordinates touched (or all n):",
@@ -168,13 +230,13 @@ def tables(lists: int, checked: int, seed: int) -> str:
         "| n | samples | power | width | upper | levels | state | partial | wrong | gap |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for n, samples, power in GRID:
-        sizes, outcome = model(n, samples, power, lists, seed)
-        state = 8 * (sizes.scaled_cells + sizes.unscaled_cells) / 1024
-        lines.append(
-            f"| 2^{n.bit_length() - 1} | {samples} | {power:g} | {sizes.width} | "
-            f"{sizes.upper_width} | {sizes.levels} | {state:.0f} KiB | {outcome.row()} |"
-        )
+    for row in rows:
+        if row["of"] == "model":
+            lines.append(
+                f"| 2^{row['n_bits']} | {row['samples']} | {row['power']:g} | {row['width']} | "
+                f"{row['upper_width']} | {row['levels']} | {row['state_kib']:.0f} KiB | "
+                f"{row['rates']} |"
+            )
     if checked:
         lines += [
             "",
@@ -183,25 +245,12 @@ def tables(lists: int, checked: int, seed: int) -> str:
             "| n | samples | power | partial | wrong | gap |",
             "| --- | --- | --- | --- | --- | --- |",
         ]
-        for n, samples, power in (
-            (1 << 20, 16, 2.0),
-            (1 << 20, 1, 2.0),
-            (1 << 20, 16, 1.0),
-            (1 << 40, 16, 2.0),
-        ):
-            outcome = check(samples, power, n, checked, seed)
-            bits = n.bit_length() - 1
-            lines.append(f"| 2^{bits} | {samples} | {power:g} | {outcome.row()} |")
+        lines += [
+            f"| 2^{row['n_bits']} | {row['samples']} | {row['power']:g} | {row['rates']} |"
+            for row in rows
+            if row["of"] == "check"
+        ]
     return "\n".join(lines) + "\n"
-
-
-def write(text: str, document: Path) -> None:
-    """Put the tables between the document's markers."""
-    start, end = "<!-- calibration -->\n", "<!-- end of calibration -->"
-    whole = document.read_text(encoding="utf-8")
-    head, rest = whole.split(start)
-    _, tail = rest.split(end)
-    document.write_text(head + start + "\n" + text + "\n" + end + tail, encoding="utf-8")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -211,12 +260,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--checked", type=int, default=320, help="lists a row of the check")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--write", action="store_true", help=f"put the tables into {DOCUMENT.name}")
+    parser.add_argument("--small", action="store_true", help="two rows of a few lists")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     chosen = parser.parse_args(arguments)
-    text = tables(chosen.lists, chosen.checked, chosen.seed)
+    lists, checked = (SMALL_LISTS, 0) if chosen.small else (chosen.lists, chosen.checked)
+    rows = measure(SMALL_GRID if chosen.small else GRID, lists, checked, chosen.seed)
+    text = tables(rows, lists, checked, chosen.seed)
     print(f"numpy {np.__version__}, Python {platform.python_version()}\n")
     print(text)
+    if chosen.json:
+        command = f"python -m benchmarks.calibrate{' --small' if chosen.small else ''}"
+        write_json(chosen.json, as_json("calibrate", command, chosen.seed, findings(rows), CAVEATS))
     if chosen.write:
-        write(text, DOCUMENT)
+        put_between(text, DOCUMENT, START, END)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""What the benchmarks share: interleaved timing, inputs, and the report each of them makes."""
