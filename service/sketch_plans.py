@@ -162,14 +162,25 @@ def _weightiest_of_tensor(spec: Spec, limit: int) -> str:
     for name in ("repetitions", "samples", *columns):
         if getattr(spec, name) > 1 and _with(spec, **{name: 1}).memory_bytes <= limit:
             return {"d": "/shape/d1", "d2": "/shape/d2"}.get(name, f"/{name}")
-    if heaviest == "X":
-        return "/shape/d1"
-    sizes, prefix = (spec.sizes, "") if heaviest == "A1" else (spec.second_sizes, "second_")
-    upper = sizes.upper_width * (sizes.levels - 1)
-    name = "width" if sizes.width >= upper else "upper_width"
-    if sizes.unscaled_cells > sizes.scaled_cells * (1 if heaviest == "A1" else spec.samples):
-        return "/estimate_width"  # of both operands
-    return f"/{prefix}{name}"
+    for pointer, smaller in _narrowed(spec.sizes, spec.second_sizes).items():
+        if _with(spec, **smaller).memory_bytes <= limit:
+            return pointer
+    return {"A1": "/width", "A2": "/samples", "X": "/shape/d1"}[heaviest]
+
+
+def _narrowed(first: sizing.Sizes, second: sizing.Sizes) -> dict[str, dict[str, sizing.Sizes]]:
+    """For each width of a tensor's tables, by pointer: the sizes that change with it, at 1."""
+    replace = dataclasses.replace
+    return {
+        "/width": {"sizes": replace(first, width=1)},
+        "/second_width": {"second_sizes": replace(second, width=1)},
+        "/upper_width": {"sizes": replace(first, upper_width=1)},
+        "/second_upper_width": {"second_sizes": replace(second, upper_width=1)},
+        "/estimate_width": {
+            "sizes": replace(first, estimate_width=1),
+            "second_sizes": replace(second, estimate_width=1),
+        },
+    }
 
 
 def _with(spec: Spec, **changes: Any) -> Spec:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from service import log_entries
+from service.errors import Unavailable
 from service.ports import StoredEntry
 from sketch_core.batch import Batch, Columns, encode, quantise
 from sketch_core.codec import to_snapshot
@@ -42,6 +43,47 @@ def test_entries_fold_to_what_their_batches_are_one_by_one(
     log_entries.fold(folded, entries)
     assert to_snapshot(folded) == to_snapshot(single)
     assert folded.exact == single.exact
+
+
+def test_a_tensor_folds_to_what_its_entries_are_one_by_one(rng: np.random.Generator) -> None:
+    shape = {"n1": 300, "n2": 500, "d1": 3, "d2": 2}
+    request = {"kind": "tensor", "shape": shape, "method": "sketch", "samples": 3, "width": 64}
+    spec = resolve(request | {"seed": 5})
+    widths = {operand.name: (operand.rows, operand.columns) for operand in spec.operands}
+    folded, single = new_sketch(spec), new_sketch(spec)
+    entries: list[StoredEntry] = []
+    for position in range(1, 40):
+        name = ("A1", "A2", "X")[int(rng.integers(3))]
+        rows, columns = widths[name]
+        if position % 7 == 0:
+            state = to_snapshot(single)
+            single.merge(single.copy(), {name})
+            entries.append(StoredEntry(position, "", log_entries.pack_state({name}), state))
+            continue
+        row = rng.integers(0, rows, 20)
+        if position % 2:
+            update = Columns(name, row=row, values=rng.standard_normal((20, columns)))
+        else:
+            update = Columns(name, row=row, column=row % columns, delta=rng.standard_normal(20))
+        batch = quantise(spec, update)[0]
+        single.apply([batch])
+        entries.append(StoredEntry(position, "", log_entries.pack_batch(encode(batch)), None))
+    cut = int(rng.integers(1, len(entries)))
+    for part in (entries[:cut], entries[cut:]):
+        log_entries.fold(folded, part)
+    assert to_snapshot(folded) == to_snapshot(single)
+
+
+@pytest.mark.parametrize("operands", [{"A1", "A2"}, {"y"}, {"A1", "A"}, {""}])
+def test_an_entry_that_adds_no_one_operand_of_a_tensor_is_damaged(operands: set[str]) -> None:
+    shape = {"n1": 3, "n2": 5, "d1": 3, "d2": 2}
+    sketch = new_sketch(resolve({"kind": "tensor", "shape": shape, "seed": 5}))
+    before = to_snapshot(sketch)
+    entry = StoredEntry(1, "", log_entries.pack_state(operands), before)
+    with pytest.raises(Unavailable) as refused:
+        log_entries.fold(sketch, [entry])
+    assert refused.value.code == log_entries.DAMAGED
+    assert to_snapshot(sketch) == before
 
 
 def test_no_entries_change_nothing() -> None:

@@ -12,13 +12,27 @@ from service import sketch_plans
 from service import sketch_requests as requests
 from service.errors import InvalidRequest
 from sketch_core.batch import Columns
-from sketch_core.spec import Spec
+from sketch_core.spec import OPERANDS, Spec
 from tests.service.rig import VECTOR, rigged
 
 LONG = 4000
 LONG_X: dict[str, Any] = {
     "kind": "matrix", "shape": {"n": 4, "d": LONG}, "method": "exact", "seed": 3,
 }  # fmt: skip
+
+
+LONG_MATRIX: dict[str, Any] = {
+    "kind": "tensor", "shape": {"n1": 4, "n2": 5, "d1": 40, "d2": 100}, "method": "exact",
+    "seed": 3,
+}  # fmt: skip
+
+
+def test_an_x_is_long_by_all_its_numbers() -> None:
+    for x, long in (
+        ([[1.0] * 512], False), ([[1.0] * 513], True), ([[1.0]] * 513, True), ([[]] * 513, True),
+        ([[1.0] * 300, [1.0] * 300], True), (["1" * 600], False), ("1" * 600, False), (None, False),
+    ):  # fmt: skip
+        assert sketch_plans.has_long_x({"kind": "tensor", "X": x}) == long
 
 
 async def test_pages_with_long_specs_are_short_and_cover_the_list_once(
@@ -46,8 +60,13 @@ async def test_pages_with_long_specs_are_short_and_cover_the_list_once(
         assert pages > 1
 
 
+@pytest.mark.parametrize(
+    ("request_", "fixed"),
+    [(LONG_X, {"x": [1.0] * LONG}), (LONG_MATRIX, {"X": [[1.0] * 100] * 40})],
+    ids=["x", "X"],
+)
 async def test_long_specs_and_columns_are_worked_on_in_the_pool(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, request_: dict[str, Any], fixed: dict[str, Any]
 ) -> None:
     """Decoding, hashing and checking what is long never happens in the event loop's thread."""
     loop_thread = threading.get_ident()
@@ -68,14 +87,15 @@ async def test_long_specs_and_columns_are_worked_on_in_the_pool(
     watch(sketch_plans, "read_request")
     async with rigged(2) as [rig, other]:
         for name in "ab":
-            await rig.sketches.create("default", name, LONG_X | {"x": [1.0] * LONG})
+            await rig.sketches.create("default", name, request_ | fixed)
         await other.sketches.get("default", "a")
-        await other.sketches.merge("default", "a", "b")
+        first = OPERANDS[request_["kind"]][0]
+        await other.sketches.merge("default", "a", "b", [first])
         await rig.sketches.list("default")
         many = np.zeros(600, np.int64)
         with pytest.raises(InvalidRequest):  # a short delta beside a long column
             await rig.sketches.update(
-                "default", "a", Columns("A", row=many, column=many, delta=np.ones(1))
+                "default", "a", Columns(first, row=many, column=many, delta=np.ones(1))
             )
     assert threads == {
         name: {False}

@@ -50,6 +50,40 @@ def test_the_first_bad_integer_is_named(good: list[int], bad: object, data: st.D
     assert refused(wire.integers, items, "/row").pointer == f"/row/{at}"
 
 
+@given(st.lists(st.tuples(st.integers(0, wire.MAX_INDEX), st.integers(0, wire.MAX_INDEX))))
+def test_pairs_come_back_as_they_can_be_sent(items: list[tuple[int, int]]) -> None:
+    pairs = np.array(items, dtype=np.uint64).reshape(-1, 2)
+    sent = wire.coordinates_json(pairs)
+    assert [(int(one), int(other)) for one, other in sent] == items
+    found = wire.coordinates(json.loads(json.dumps(sent)), "/index")
+    assert found.tolist() == [list(pair) for pair in items]
+    assert found.ndim == (2 if items else 1)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1),
+    st.sampled_from([-1, 1 << 63, 1.0, True, None, [], "x"]),
+    st.integers(0, 1),
+    st.data(),
+)
+def test_the_first_bad_half_of_a_pair_is_named(
+    good: list[tuple[int, int]], bad: object, half: int, data: st.DataObject
+) -> None:
+    at = data.draw(st.integers(0, len(good)))
+    culprit = [bad, 5] if half == 0 else [5, bad]
+    items = [*map(list, good[:at]), culprit, *map(list, good[at:]), culprit]
+    assert refused(wire.coordinates, items, "/index").pointer == f"/index/{at}/{half}"
+
+
+def test_pairs_and_single_coordinates_do_not_mix() -> None:
+    assert wire.coordinates([5, "7"], "/index").tolist() == [5, 7]
+    assert refused(wire.coordinates, [5, [5, 7]], "/index").pointer == "/index/1"
+    assert refused(wire.coordinates, [[5, 7], 5], "/index").pointer == "/index/1"
+    assert refused(wire.coordinates, [[5, 7], [5]], "/index").pointer == "/index/1"
+    assert refused(wire.coordinates, [[5], [5, 7]], "/index").pointer == "/index/0"
+    assert refused(wire.coordinates, {"0": 5}, "/index").pointer == "/index"
+
+
 @given(
     st.lists(st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(1 << 70), 1 << 70))
 )
