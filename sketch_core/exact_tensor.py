@@ -238,15 +238,22 @@ class ExactTensor(OperandState):
     def estimate(self, index: U64, *, queries: F64 | None = None) -> list[Estimates]:
         """Y at pairs, index uint64 (b, 2), one Estimates an X; the standard errors are 0."""
         check_pairs(index, self.spec)
-        first = self._operand("A1")[index[:, 0].astype(np.int64)]
-        second = self._operand("A2")[index[:, 1].astype(np.int64)]
         out = []
         for x in self._matrices(queries):
-            y = np.einsum("ij,ij->i", first @ x, second)
-            bound = np.einsum("ij,ij->i", np.abs(first) @ np.abs(x), np.abs(second))
-            y[np.abs(y) <= _ROUNDING * sum(x.shape) * bound] = 0.0
+            step = max(1, _BLOCK_NUMBERS // sum(x.shape))
+            parts = [self._at(x, index[at : at + step]) for at in range(0, len(index), step)]
+            y = np.concatenate([np.zeros(0), *parts])
             out.append(Estimates(index, y, np.zeros(y.size)))
         return out
+
+    def _at(self, x: F64, index: U64) -> F64:
+        """Y at pairs, uint64 (b, 2); what is within rounding of zero is zero."""
+        first = self._operand("A1")[index[:, 0].astype(np.int64)]
+        second = self._operand("A2")[index[:, 1].astype(np.int64)]
+        y: F64 = np.einsum("ij,ij->i", first @ x, second)
+        bound = np.einsum("ij,ij->i", np.abs(first) @ np.abs(x), np.abs(second))
+        y[np.abs(y) <= _ROUNDING * sum(x.shape) * bound] = 0.0
+        return y
 
     def norm(self, power: float | None = None, *, queries: F64 | None = None) -> list[Norm]:
         """‖vec(Y)‖_power, one an X; inf where it is beyond float64.
