@@ -344,3 +344,22 @@ def test_metrics_name_the_kind(service: Service, name: str, operands: Operands) 
         assert f"sketchd_{metric}_duration_seconds_count{{{labels}}}" in text
     [line] = re.findall(r'sketchd_updates_total{kind="tensor"} ([\d.e+]+)', text)
     assert float(line) >= 200 * 4
+
+
+def test_many_pairs_are_estimated_at_once(
+    service: Service, name: str, rng: np.random.Generator
+) -> None:
+    """So many that neither the body nor the answer is handled in one piece."""
+    shape = {"n1": 300, "n2": 400, "d1": 64, "d2": 60}
+    service.make(name, {"kind": "tensor", "shape": shape, "method": "exact", "quantum_bits": 8})
+    dense = [rng.integers(-512, 512, (n, d)) / 256 for n, d in ((300, 64), (400, 60))]
+    for operand, rows in zip(("A1", "A2"), dense, strict=True):
+        update = {"operand": operand, "row": np.arange(len(rows)), "values": rows}
+        fill(service, name, [update])
+    x = rng.integers(-8, 8, (64, 60)) / 4
+    index = np.stack([rng.integers(0, 300, 20_000), rng.integers(0, 400, 20_000)], axis=1)
+    body = {"index": index.tolist(), "X": x.tolist()}
+    found = ok(service.post(f"/v1/sketches/{name}/estimates", body))
+    assert found["index"] == body["index"]
+    truth = (dense[0] @ x @ dense[1].T)[index[:, 0], index[:, 1]]
+    np.testing.assert_allclose(found["value"], truth, rtol=1e-12, atol=1e-12)
