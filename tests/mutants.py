@@ -30,6 +30,7 @@ _DRAWS: Final = "tests/statistical/test_draws.py::test_"
 _NARROW: Final = "tests/statistical/test_narrow.py::test_"
 _ESTIMATES: Final = "tests/statistical/test_estimates.py::test_"
 _TIES: Final = "tests/statistical/test_ties.py::test_"
+_TENSORS: Final = "tests/statistical/test_tensors.py::test_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +117,25 @@ MUTANTS: Final = (
     Mutant("subtraction adds", "sketch_core/batch.py",
            "scaled.astype(np.int64)", "np.abs(scaled).astype(np.int64)",
            _TIES + "rounding_increments_favours_no_side"),
+    Mutant("the way back from a row forgets Σ⁻¹", "sketch_core/tensor_product.py",
+           "scaled_x.T @ (v / sigma)", "scaled_x.T @ v",
+           _TENSORS + "values_are_near[gaussian]"),
+    Mutant("rows are weighed without A2", "sketch_core/tensor_product.py",
+           "weigh=np.ldexp(v * sigma, unit)", "weigh=np.ldexp(v, unit)",
+           _TENSORS + "rows_follow_their_energies[gaussian]"),
+    Mutant("pairs of a list share their columns' exponentials", "sketch_core/tensor_sketch.py",
+           "draw * self.spec.samples + position)", "draw * self.spec.samples)",
+           _TENSORS + "pairs_are_independent_of_one_another[one heavy row]"),
+    Mutant("one set of hashes for both operands", "sketch_core/hashing.py",
+           "SECOND_REPETITION: Final = 1 << 33", "SECOND_REPETITION: Final = 0",
+           _TENSORS + "rows_and_columns_are_drawn_apart"),
+    Mutant("the 3 σ̂ rule dropped for rows", "sketch_core/heavy_rows.py",
+           "        threshold = max(DETECTION * sigma, floor)\n        before",
+           "        threshold = floor\n        before",
+           _TENSORS + "narrow_tensors_hardly_ever_serve_what_is_zero"),
+    Mutant("rows are not peeled", "sketch_core/heavy_rows.py",
+           "np.subtract.at(residual, cells, sign[row, changed, None] * change[changed])", "pass",
+           _TENSORS + "values_are_near[one heavy row]"),
     Mutant("norms count on all of a list", "sketch_core/linear_sketch.py",
            "if count > most and cut > -math.inf:",
            "cut, count = arrivals.log_cut, order.size\n        if count < 0:",
