@@ -169,6 +169,11 @@ def plot(rows: Sequence[Row], path: Path) -> None:
     plt.close(figure)
 
 
+def write(text: str, document: Path) -> None:
+    """Put a table between the document's markers."""
+    put_between(text, document, START, END)
+
+
 def findings(rows: Sequence[Row]) -> Findings:
     """The rows with their noise floors, and what they are held to."""
     p_values = [value for row in rows for value in row.p_values]
@@ -210,7 +215,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         report = as_json("distribution", command, chosen.seed, findings(rows), CAVEATS, ("scipy",))
         write_json(chosen.json, report)
     if chosen.write:
-        put_between(text, DOCUMENT, START, END)
+        write(text, DOCUMENT)
         plot(rows, PLOT)
     bad = [row.name for row in rows if min(row.p_values) < LEVEL]
     for name in bad:

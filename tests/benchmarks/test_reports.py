@@ -67,7 +67,9 @@ def test_a_small_run_reports(
 ) -> None:
     name = benchmark.name
     document = tmp_path / report.DOCUMENT
-    document.write_text(f"Before.\n<!-- {name} -->\nold\n<!-- end of {name} -->\nAfter.\n")
+    document.write_text(
+        f"Before.\n<!-- {name} -->\nwhat stood here\n<!-- end of {name} -->\nAfter.\n"
+    )
     path = tmp_path / "report.json"
     report.run(
         benchmark, ["--small", "--rounds", "2", "--json", str(path), "--write", str(tmp_path)]
@@ -84,7 +86,7 @@ def test_a_small_run_reports(
     text = document.read_text("utf-8")
     assert text.startswith("Before.\n")
     assert text.endswith("After.\n")
-    assert "old" not in text
+    assert "what stood here" not in text
     assert text.count(found["command"]) == 1
     picture = tmp_path / "images" / benchmark.picture
     assert picture.read_bytes().startswith(b"\x89PNG")
