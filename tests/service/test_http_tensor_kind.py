@@ -363,3 +363,18 @@ def test_many_pairs_are_estimated_at_once(
     assert found["index"] == body["index"]
     truth = (dense[0] @ x @ dense[1].T)[index[:, 0], index[:, 1]]
     np.testing.assert_allclose(found["value"], truth, rtol=1e-12, atol=1e-12)
+
+
+def test_the_same_x_finds_the_sketch_and_another_does_not(service: Service, name: str) -> None:
+    path = f"/v1/sketches/{name}"
+    made = service.make(name, {**SKETCH, "X": X})
+    again = service.client.put(path, json={**SKETCH, "X": X})
+    assert (again.status_code, again.json()) == (200, made)
+    # What the service shows is a spec that finds the sketch, too: nothing is rounded twice.
+    shown = {key: made[key] for key in (*SKETCH, "X", "second_width", "second_upper_width")}
+    assert service.client.put(path, json=shown).status_code == 200
+    other = [[2.0, 0.0, -1.0], *X[1:]]
+    for spec in (SKETCH, {**SKETCH, "X": other}, {**SKETCH, "X": X, "second_width": 32}):
+        assert_problem(service.client.put(path, json=spec), 409, "spec_differs")
+    listed = ok(service.client.get("/v1/sketches", params={"prefix": name}))
+    assert listed["sketches"] == [made]
