@@ -59,6 +59,7 @@ def _row(bits: int, size: Size) -> Row:
         "n_bits": bits,
         "touched": int(index.size),
         "sixteen_ms": times["many"].median * 1e3,
+        "sixteen_best_ms": times["many"].best * 1e3,
         "sixteen_p95_ms": times["many"].p95 * 1e3,
         "one_ms": times["one"].median * 1e3,
         "dense_ms": None if dense is None else dense * 1e3,
@@ -99,6 +100,8 @@ def plot(rows: Sequence[Row], path: Path) -> None:
         axes.set_xscale("log", base=2)
         axes.set(xlabel="n", ylabel=label)
         axes.grid(alpha=0.3)
+    best = [row["sixteen_best_ms"] for row in rows]
+    left.loglog(n, best, ":", color="C0", label=f"best of all rounds, {COUNT}")
     left.loglog([2.0**bits for bits in TARGETS], list(TARGETS.values()), "r_", ms=14,
                 label=f"target for {COUNT}")  # fmt: skip
     left.set_xscale("log", base=2)
@@ -117,13 +120,16 @@ BENCHMARK: Final = Benchmark(
         "The sketch draws without replacement, each with its inclusion probability; dense numpy "
         "draws with replacement, which is the cheapest it can do.",
         "Dense numpy keeps float64. Its sums could be kept too, until the next update.",
+        "Where other work has the processors, a question may wait for a slice of some 4 ms: "
+        "the best of all rounds is what it takes by itself.",
         "Asked again with nothing changed, a sketch does all of its work again; its hash "
         "tables are warm.",
     ),
     columns=(
         Column("n", "n_bits", "2^{}"),
         Column("16, ms", "sixteen_ms", "{:.2f}"),
-        Column("95 %, ms", "sixteen_p95_ms", "{:.2f}"),
+        Column("best", "sixteen_best_ms", "{:.2f}"),
+        Column("95 %", "sixteen_p95_ms", "{:.2f}"),
         Column("1, ms", "one_ms", "{:.2f}"),
         Column("dense, ms", "dense_ms", "{:.3g}"),
         Column("dense over 16", "dense_over_sixteen", "{:.3g}"),
