@@ -249,11 +249,7 @@ def _expected_errors(spec: Spec) -> dict[str, float]:
     """The core's forecast for a sketch; the exact method has nothing to forecast."""
     if spec.sizes is None:
         return {}
-    errors = sizing.expected_errors(spec.sizes)
-    if spec.kind == "tensor":
-        # The squared norm is a product of estimates from both operands' tables, of one size.
-        errors["norm"] *= math.sqrt(2.0)
-    return errors
+    return sizing.expected_errors(spec.sizes, tensor=spec.kind == "tensor")
 
 
 def _advice(request: Mapping[str, Any], spec: Spec) -> dict[str, str]:

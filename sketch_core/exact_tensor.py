@@ -34,7 +34,7 @@ from sketch_core.results import Estimates, Norm, Sample
 from sketch_core.scaling import Race, natural_log
 from sketch_core.spec import Spec
 from sketch_core.state import LinearState
-from sketch_core.tensor_product import row_space, triangle
+from sketch_core.tensor_product import row_space, scaled_to_one, triangle
 
 F64 = npt.NDArray[np.float64]
 
@@ -49,54 +49,69 @@ class ExactTensor(OperandState):
     def __init__(self, spec: Spec, state: LinearState | None = None) -> None:
         super().__init__(spec, state)
         self._energies = spec.distribution.power == 2.0
-        self._dense: dict[str, F64] = {}
+        self._triangle: F64 | None = None
 
     def _changed(self) -> None:
         super()._changed()
-        self._dense = {}
-
-    def _operand(self, name: str) -> F64:
-        """A1 or A2 as numbers, float64 (n, d); kept until a change."""
-        known = self._dense.get(name)
-        if known is None:
-            quanta = self._state.arrays[name]["dense"]
-            known = np.ldexp(quanta.astype(np.float64), -self.spec.quantum_bits)
-            self._dense[name] = known
-        return known
-
-    def _triangle(self) -> F64:
-        known = self._dense.get("triangle")
-        if known is None:
-            known = self._dense["triangle"] = triangle(self._operand("A2"))
-        return known
+        self._triangle = None
 
     def _matrices(self, queries: F64 | None) -> F64:
         matrices = self._queries(queries)
         assert matrices is not None
         return matrices
 
-    # ---- Y, a part at a time
+    # ---- operands and Y, a part at a time
 
-    def _row(self, x: F64, i1: int) -> F64:
-        """Y[i1, :], float64 (n2,); what is within rounding of zero is zero."""
-        row: F64 = self._rows(x, slice(i1, i1 + 1))[0]
-        return row
+    def _floats(self, name: str, rows: slice | npt.NDArray[np.int64]) -> F64:
+        """Rows of A1 or A2 as numbers, float64 (b, d). Never all of them: they are kept once."""
+        quanta = self._state.arrays[name]["dense"][rows]
+        return np.ldexp(quanta.astype(np.float64), -self.spec.quantum_bits)
 
-    def _rows(self, x: F64, part: slice) -> F64:
-        first, second = self._operand("A1")[part], self._operand("A2")
-        w = first @ x
-        y = w @ second.T
-        # |a1|·|X|·|a2| is computed only where a coarse bound leaves the question open.
-        size = np.abs(first) @ np.abs(x)
-        widest = float(np.abs(second).max(initial=0.0))
+    def _parts(self, name: str) -> Iterator[slice]:
+        """All rows of A1 or A2, some at a time."""
+        rows, columns = self._state.arrays[name]["dense"].shape
+        step = max(1, _BLOCK_NUMBERS // columns)
+        for start in range(0, rows, step):
+            yield slice(start, min(start + step, rows))
+
+    def _second_triangle(self) -> F64:
+        """T of A2, one block of rows after another; kept until a change."""
+        known = self._triangle
+        if known is None:
+            assert self.spec.d2 is not None
+            known = np.zeros((0, self.spec.d2))
+            for part in self._parts("A2"):
+                known = triangle(np.concatenate([known, self._floats("A2", part)]))
+            self._triangle = known
+        return known
+
+    def _rows(self, x: F64, first: F64) -> F64:
+        """Rows of Y for rows of A1, float64 (m, d1) to (m, n2); zero within rounding is zero."""
+        assert self.spec.n2 is not None
+        w, size = first @ x, np.abs(first) @ np.abs(x)
         rounding = _ROUNDING * (x.shape[0] + x.shape[1])
-        coarse = rounding * widest * size.sum(axis=1, keepdims=True)
-        doubtful = np.flatnonzero(((np.abs(y) <= coarse) & (y != 0.0)).any(axis=0))
-        if doubtful.size:
-            bound = rounding * (size @ np.abs(second[doubtful]).T)
-            some = y[:, doubtful]
-            y[:, doubtful] = np.where(np.abs(some) <= bound, 0.0, some)
-        return y
+        out = np.empty((first.shape[0], self.spec.n2))
+        for part in self._parts("A2"):
+            second = self._floats("A2", part)
+            y = w @ second.T
+            # |a1|·|X|·|a2| is computed only where a coarse bound leaves the question open.
+            widest = float(np.abs(second).max(initial=0.0))
+            coarse = rounding * widest * size.sum(axis=1, keepdims=True)
+            doubtful = np.flatnonzero(((np.abs(y) <= coarse) & (y != 0.0)).any(axis=0))
+            if doubtful.size:
+                bound = rounding * (size @ np.abs(second[doubtful]).T)
+                some = y[:, doubtful]
+                y[:, doubtful] = np.where(np.abs(some) <= bound, 0.0, some)
+            out[:, part] = y
+        return out
+
+    def _chosen_rows(self, x: F64, rows: U64) -> Iterator[tuple[int, F64]]:
+        """(position, Y[i1, :]) for every i1 of a list, each distinct row formed once."""
+        distinct, owner = np.unique(rows.astype(np.int64), return_inverse=True)
+        for number, i1 in enumerate(distinct):
+            row = self._rows(x, self._floats("A1", slice(int(i1), int(i1) + 1)))[0]
+            for position in np.flatnonzero(owner == number):
+                yield int(position), row
 
     def _blocks(self, x: F64) -> Iterator[tuple[slice, F64]]:
         """All of Y, some rows at a time."""
@@ -104,19 +119,20 @@ class ExactTensor(OperandState):
         step = max(1, _BLOCK_NUMBERS // self.spec.n2)
         for start in range(0, self.spec.n, step):
             part = slice(start, min(start + step, self.spec.n))
-            yield part, self._rows(x, part)
+            yield part, self._rows(x, self._floats("A1", part))
 
     # ---- the first stage
 
     def _row_sizes(self, x: F64) -> F64:
         """‖Y[i1, :]‖ of every row, float64 (n1,)."""
-        space = row_space(x, self._triangle())
-        first = self._operand("A1")
-        weighed = first @ space.weigh
-        norms = row_norms(weighed)
-        floor = _ROUNDING * self.spec.d * row_norms(np.abs(first) @ np.abs(space.weigh))
-        norms[norms <= floor] = 0.0
-        return norms
+        space = row_space(x, self._second_triangle())
+        sizes = np.empty(self.spec.n)
+        for part in self._parts("A1"):
+            first = self._floats("A1", part)
+            norms = row_norms(first @ space.weigh)
+            floor = _ROUNDING * self.spec.d * row_norms(np.abs(first) @ np.abs(space.weigh))
+            sizes[part] = np.where(norms <= floor, 0.0, norms)
+        return sizes
 
     def _log_rates(self, law: Distribution, x: F64) -> tuple[F64, float]:
         """ln Σ_i2 f(Y[i1, i2]) of every row relative to ln f of the largest, and that largest."""
@@ -165,6 +181,7 @@ class ExactTensor(OperandState):
         return Race(self.spec.seed, SECOND_REPETITION + which, 2.0, operand.clip)
 
     def _sample_by_energy(self, x: F64, count: int, draw: int) -> Sample:
+        x, unit = scaled_to_one(x)
         sizes = self._row_sizes(x)
         alive = np.flatnonzero(sizes)
         if not alive.size:
@@ -176,21 +193,17 @@ class ExactTensor(OperandState):
         log_rate = 2.0 * np.log(sizes[alive][first])
         rows = self._arrivals(race, racing[first], race.first_gaps(racing[first]), log_rate,
                               count, complete=first.size == alive.size)  # fmt: skip
+        columns, value = np.empty(rows.size, dtype=np.uint64), np.empty(rows.size)
+        for position, row in self._chosen_rows(x, rows):
+            second = self._second_race(draw, position)
+            racing = np.flatnonzero(row).astype(np.uint64)
+            key = scaled_keys(second, np.abs(row[racing]), second.scales(racing))
+            columns[position] = racing[first_arrivals(key, second.bits(racing), 1)[0]]
+            value[position] = row[columns[position]]
         norm = float(np.linalg.norm(sizes))
-        pairs = [
-            self._column_by_energy(x, int(i1), self._second_race(draw, position))
-            for position, i1 in enumerate(rows)
-        ]
-        value = np.array([y for _, _, y in pairs])
-        return _answer(pairs, value, (value / norm) ** 2, norm, count, draw)
-
-    def _column_by_energy(self, x: F64, i1: int, race: Race) -> tuple[int, int, float]:
-        row = self._row(x, i1)
-        sizes = np.abs(row)
-        racing = np.flatnonzero(sizes).astype(np.uint64)
-        key = scaled_keys(race, sizes[racing], race.scales(racing))
-        i2 = int(racing[first_arrivals(key, race.bits(racing), 1)[0]])
-        return i1, i2, float(row[i2])
+        pairs = np.stack([rows, columns], axis=1)
+        values, norms = np.ldexp(value, unit), math.ldexp(norm, unit)
+        return _answer(pairs, values, (value / norm) ** 2, norms, count, draw)
 
     def _sample_by_law(self, x: F64, count: int, draw: int) -> Sample:
         law = self.spec.distribution
@@ -206,25 +219,19 @@ class ExactTensor(OperandState):
                               complete=first.size == alive.size)  # fmt: skip
         shift = float(logs[alive].max())
         log_total = shift + log_sum(logs[alive] - shift)
-        pairs = [
-            self._column_by_law(law, x, int(i1), self._second_race(draw, position))
-            for position, i1 in enumerate(rows)
-        ]
-        value = np.array([y for _, _, y in pairs])
+        columns, value = np.empty(rows.size, dtype=np.uint64), np.empty(rows.size)
+        for position, row in self._chosen_rows(x, rows):
+            second = self._second_race(draw, position)
+            alive = np.arange(row.size) if law.power is None else np.flatnonzero(row)
+            sizes = preference(law, row[alive])
+            racing = alive.astype(np.uint64)
+            log_share = log_ratio(law, sizes, float(sizes.max()))
+            key = log_share - natural_log(second.unrounded_gaps(racing))
+            columns[position] = racing[first_arrivals(key, second.bits(racing), 1)[0]]
+            value[position] = row[columns[position]]
         shares = np.exp(log_ratio(law, preference(law, value), top) - log_total)
-        return _answer(pairs, value, shares, norm_of_logs(law, top, log_total), count, draw)
-
-    def _column_by_law(
-        self, law: Distribution, x: F64, i1: int, race: Race
-    ) -> tuple[int, int, float]:
-        row = self._row(x, i1)
-        sizes = preference(law, row)
-        alive = np.arange(row.size) if law.power is None else np.flatnonzero(row)
-        racing = alive.astype(np.uint64)
-        logs = log_ratio(law, sizes[alive], float(sizes[alive].max()))
-        key = logs - natural_log(race.unrounded_gaps(racing))
-        i2 = int(racing[first_arrivals(key, race.bits(racing), 1)[0]])
-        return i1, i2, float(row[i2])
+        norm = norm_of_logs(law, top, log_total)
+        return _answer(np.stack([rows, columns], axis=1), value, shares, norm, count, draw)
 
     def _arrivals(
         self, race: Race, index: U64, gaps: F64, log_rate: F64, count: int, *, complete: bool
@@ -248,8 +255,8 @@ class ExactTensor(OperandState):
 
     def _at(self, x: F64, index: U64) -> F64:
         """Y at pairs, uint64 (b, 2); what is within rounding of zero is zero."""
-        first = self._operand("A1")[index[:, 0].astype(np.int64)]
-        second = self._operand("A2")[index[:, 1].astype(np.int64)]
+        first = self._floats("A1", index[:, 0].astype(np.int64))
+        second = self._floats("A2", index[:, 1].astype(np.int64))
         y: F64 = np.einsum("ij,ij->i", first @ x, second)
         bound = np.einsum("ij,ij->i", np.abs(first) @ np.abs(x), np.abs(second))
         y[np.abs(y) <= _ROUNDING * sum(x.shape) * bound] = 0.0
@@ -271,7 +278,9 @@ class ExactTensor(OperandState):
         out = []
         for x in self._matrices(queries):
             if law.power == 2.0:
-                out.append(Norm(2.0, float(np.linalg.norm(self._row_sizes(x))), 0.0))
+                x, unit = scaled_to_one(x)
+                norm = float(np.linalg.norm(self._row_sizes(x)))
+                out.append(Norm(2.0, math.ldexp(norm, unit), 0.0))
                 continue
             logs, top = self._log_rates(law, x)
             alive = logs[logs > -math.inf]
@@ -289,17 +298,10 @@ def _far(draw: int, position: int) -> int:
     return (1 << 60) + (draw << 20) + position
 
 
-def _answer(
-    pairs: list[tuple[int, int, float]],
-    value: F64,
-    probability: F64,
-    norm: float,
-    count: int,
-    draw: int,
-) -> Sample:
+def _answer(pairs: U64, value: F64, probability: F64, norm: float, count: int, draw: int) -> Sample:
     return Sample(
         status="ok" if len(pairs) == count else "partial",
-        index=np.array([pair[:2] for pair in pairs], dtype=np.uint64).reshape(-1, 2),
+        index=pairs,
         value=value,
         probability=probability,
         inclusion_probability=None,

@@ -179,7 +179,8 @@ class LinearSketch(OperandState):
             floats = np.ldexp(cells.astype(np.float64), -self.spec.value_bits)
             deviation = sketch.point_deviation(floats)
             out.append(
-                Estimates(index, sketch.point(floats, index), np.full(index.size, deviation))
+                # + 0.0: no minus zero.
+                Estimates(index, sketch.point(floats, index) + 0.0, np.full(index.size, deviation))
             )
         return out
 

@@ -189,12 +189,14 @@ def suggest_tensor_sizes(
     return first, suggest_sizes(n2, 1, 2.0, **shared, **second_chosen)
 
 
-def expected_errors(sizes: Sizes) -> dict[str, float]:
+def expected_errors(sizes: Sizes, *, tensor: bool = False) -> dict[str, float]:
     """What to expect of a sketch of these sizes, as shares of ‖y‖₂.
 
-    estimate: standard deviation of a point estimate. norm: of ‖y‖₂, relative.
+    estimate: standard deviation of a point estimate. norm: of ‖y‖₂, relative; both
+    unscaled tables of a tensor contribute.
     """
+    tables = 2.0 if tensor else 1.0
     return {
         "estimate": median_deviation(sizes.depth) / math.sqrt(sizes.estimate_width),
-        "norm": math.sqrt(2.0 / sizes.unscaled_cells) / 2.0,
+        "norm": math.sqrt(2.0 * tables / sizes.unscaled_cells) / 2.0,
     }

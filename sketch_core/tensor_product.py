@@ -38,6 +38,12 @@ def triangle(rows: F64) -> F64:
     return r
 
 
+def scaled_to_one(x: F64) -> tuple[F64, int]:
+    """(x · 2^-e, e), the largest number between 1/2 and 1: squares of it stay within float64."""
+    unit = _unit(x)
+    return np.ldexp(x, -unit), unit
+
+
 def row_space(x: F64, second: F64) -> RowSpace:
     """F and the way back. x: float64 (d1, d2). second: T of A2, float64 (k, d2)."""
     # Powers of two keep products of tiny or huge numbers within float64, and round nothing.

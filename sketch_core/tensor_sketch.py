@@ -32,9 +32,10 @@ from sketch_core.heavy_rows import RecoveredRows, recover_rows, row_norms
 from sketch_core.operand_state import OperandState
 from sketch_core.results import Estimates, Norm, Sample, Status
 from sketch_core.scaling import quantum_exponent
+from sketch_core.sizing import expected_errors
 from sketch_core.spec import Spec
 from sketch_core.state import LinearState
-from sketch_core.tensor_product import RowSpace, row_space, triangle
+from sketch_core.tensor_product import RowSpace, row_space, scaled_to_one, triangle
 from sketch_core.tensor_sparse import TensorSparse
 
 F64 = npt.NDArray[np.float64]
@@ -88,6 +89,7 @@ class TensorSketch(OperandState):
         return [self._sample_one(x, count, draw) for x in matrices]
 
     def _sample_one(self, x: F64, count: int, draw: int) -> Sample:
+        x, x_unit = scaled_to_one(x)
         space = row_space(x, self._triangle("A2"))
         rows = self._rows(space, min(count, self.spec.samples), draw)
         norm = self._frobenius(x)
@@ -116,14 +118,15 @@ class TensorSketch(OperandState):
                 values.append(found[1])
         status: Status = "ok" if len(pairs) == count else "partial" if pairs else "failed"
         value = np.array(values, dtype=np.float64)
+        probability = np.minimum((value / norm) ** 2, 1.0)
         return Sample(
             status=status,
             index=np.array(pairs, dtype=np.uint64).reshape(-1, 2),
-            value=value,
-            probability=np.minimum((value / norm) ** 2, 1.0),
+            value=np.ldexp(value, x_unit),
+            probability=probability,
             inclusion_probability=None,
-            norm=norm,
-            threshold=tau,
+            norm=math.ldexp(norm, x_unit),
+            threshold=math.ldexp(tau, x_unit),
             draw=draw,
         )
 
@@ -153,7 +156,9 @@ class TensorSketch(OperandState):
 
     def _frobenius(self, x: F64) -> float:
         """The estimate of ‖Y‖_F: its square is tr(A1ᵀA1 X A2ᵀA2 Xᵀ), of either's estimate."""
-        return float(np.linalg.norm(self._triangle("A1") @ x @ self._triangle("A2").T))
+        x, unit = scaled_to_one(x)
+        norm = float(np.linalg.norm(self._triangle("A1") @ x @ self._triangle("A2").T))
+        return math.ldexp(norm, unit)
 
     def estimate(self, index: U64, *, queries: F64 | None = None) -> list[Estimates]:
         """Point estimates of Y at pairs, index uint64 (b, 2), one Estimates an X."""
@@ -165,7 +170,7 @@ class TensorSketch(OperandState):
         for x in matrices:
             combined = self.combined(x)
             deviation = sketch.point_deviation(combined)
-            value = sketch.point(combined, index[:, 0], index[:, 1])
+            value = sketch.point(combined, index[:, 0], index[:, 1]) + 0.0  # no minus zero
             out.append(Estimates(index, value, np.full(value.size, deviation)))
         return out
 
@@ -198,8 +203,6 @@ class TensorSketch(OperandState):
             raise InvalidQuery("a sketch of a tensor knows the norm of power 2", pointer="/power")
         matrices = self._queries(queries)
         assert matrices is not None
-        # Half of the relative deviation of the square, to which both tables contribute.
-        cells = self._first.sizes.unscaled_cells
-        relative = math.sqrt(2.0 / cells + 2.0 / cells) / 2.0
+        relative = expected_errors(self._first.sizes, tensor=True)["norm"]
         norms = [self._frobenius(x) for x in matrices]
         return [Norm(_POWER, norm, relative * norm) for norm in norms]

@@ -104,10 +104,15 @@ class Client:
         self._send("DELETE", f"/v1/sketches/{name}")
 
     def add_rows(
-        self, name: str, rows: npt.NDArray[np.int64], values: npt.NDArray[np.float16], key: str
+        self,
+        name: str,
+        rows: npt.NDArray[np.int64],
+        values: npt.NDArray[np.float16],
+        key: str,
+        operand: str = "A",
     ) -> None:
-        """Add whole rows to A. rows (b,), values (b, d). `key` makes a retry count once."""
-        body = save({"row": rows, "values": np.ascontiguousarray(values)}, {"operand": "A"})
+        """Add whole rows to an operand. rows (b,), values (b, d). `key` makes a retry count once."""
+        body = save({"row": rows, "values": np.ascontiguousarray(values)}, {"operand": operand})
         headers = {"Content-Type": "application/x-safetensors", "Idempotency-Key": key}
         self._send("POST", f"/v1/sketches/{name}/updates", content=body, headers=headers)
 
@@ -118,6 +123,17 @@ class Client:
         body = {"count": count, "replacement": replacement, "draw": draw, "queries": queries}
         answer = self._json("POST", f"/v1/sketches/{name}/samples", json=body)
         return list(answer["results"])
+
+    def sample_pairs(
+        self, name: str, x: npt.NDArray[np.float64], count: int, draw: int
+    ) -> dict[str, Any]:
+        """One list of pairs of a tensor, for an X of shape (d1, d2)."""
+        body = {"count": count, "draw": draw, "X": x.tolist()}
+        return self._json("POST", f"/v1/sketches/{name}/samples", json=body)
+
+    def norm(self, name: str, x: npt.NDArray[np.float64]) -> float:
+        """The norm of a tensor, for an X of shape (d1, d2)."""
+        return float(self._json("POST", f"/v1/sketches/{name}/norm", json={"X": x.tolist()})["norm"])
 
     def _json(self, method: str, path: str, **content: Any) -> dict[str, Any]:
         return dict(self._send(method, path, **content).json())

@@ -1,7 +1,8 @@
 """What the demo compares with: the exact law, an exact sampler, and the statistics between them.
 
-Arrays: scores float64 (n,), one query's k_i · q, 0 for deleted keys; values
-float64 (n, d). The law of the draws is scores² / Σ scores².
+Arrays: scores float64 (n,), one query's k_i · q, 0 for deleted keys, or those
+of pairs, row after row; values float64 (n, d). The law of the draws is
+scores² / Σ scores².
 """
 
 from __future__ import annotations
@@ -56,9 +57,13 @@ def effective(probabilities: F64) -> float:
     return float(1.0 / (probabilities**2).sum())
 
 
-def classes(probabilities: F64, count: int) -> I64:
-    """A class for each key, int64 (n,): `count` classes of nearly equal mass, rarest keys first."""
-    order = np.argsort(probabilities, kind="stable")
+def classes(probabilities: F64, count: int, order: I64 | None = None) -> I64:
+    """A class for each key, int64 (n,): `count` classes of nearly equal mass.
+
+    They follow one another in `order`, int64 (n,); where there is none, rarest keys first.
+    """
+    if order is None:
+        order = np.argsort(probabilities, kind="stable")
     before = np.cumsum(probabilities[order]) - probabilities[order] / 2
     found = np.empty(probabilities.size, dtype=np.int64)
     found[order] = np.minimum((before * count).astype(np.int64), count - 1)
@@ -75,11 +80,25 @@ def fit(draws: I64, probabilities: F64, wanted: int = 16) -> Fit | None:
         return None
     count -= 1 - count % 2  # odd, so that the degrees of freedom are even
     member = classes(probabilities, count)
-    expected = np.bincount(member, weights=probabilities, minlength=count) * draws.size
-    seen = np.bincount(member[draws], minlength=count)
+    return fit_in(member[draws], np.bincount(member, weights=probabilities, minlength=count))
+
+
+def fit_in(drawn: I64, shares: F64) -> Fit:
+    """χ² of draws whose classes are `drawn`, int64 (m,), where the law gives class c `shares[c]`.
+
+    The number of classes is odd, so that the degrees of freedom are even.
+    """
+    expected = shares * drawn.size
+    seen = np.bincount(drawn, minlength=shares.size)
     statistic = float(((seen - expected) ** 2 / expected).sum())
-    distance = float(np.abs(seen - expected).sum() / (2 * draws.size))
-    return Fit(statistic, count - 1, chi_square_tail(statistic, count - 1), distance)
+    freedom = shares.size - 1
+    return Fit(statistic, freedom, chi_square_tail(statistic, freedom), distance(drawn, shares))
+
+
+def distance(drawn: I64, shares: F64) -> float:
+    """Total variation between `shares` and those of draws whose classes are `drawn`."""
+    seen = np.bincount(drawn, minlength=shares.size)
+    return float(np.abs(seen - shares * drawn.size).sum() / (2 * drawn.size))
 
 
 def chi_square_tail(statistic: float, freedom: int) -> float:

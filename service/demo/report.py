@@ -77,14 +77,14 @@ def memory(
     n, d = data.keys.shape
     one, dense = float(plans[n]["memory_bytes"]), float(n * d * 8)
     pays, largest = crossover(plans), max(plans)
-    there = [_bytes(plans[largest][name]) for name in ("memory_bytes", "exact_memory_bytes")]
+    there = [bytes_text(plans[largest][name]) for name in ("memory_bytes", "exact_memory_bytes")]
     repetitions = f"a sketch of {size.repetitions} lists, as drawn from here"
     ratio = collected.state_bytes / dense
-    return _block(
+    return block(
         "Memory",
-        f"{'the keys, as the exact method keeps them':42}{_bytes(dense):>8}",
-        f"{'a sketch of one list':42}{_bytes(one):>8}   {one / dense:.2f} times the keys",
-        f"{repetitions:42}{_bytes(collected.state_bytes):>8}   {ratio:.2f} times the keys",
+        f"{'the keys, as the exact method keeps them':42}{bytes_text(dense):>8}",
+        f"{'a sketch of one list':42}{bytes_text(one):>8}   {one / dense:.2f} times the keys",
+        f"{repetitions:42}{bytes_text(collected.state_bytes):>8}   {ratio:.2f} times the keys",
         "The demo insists on sketches, to test them. Left to itself"
         + (' ("method": "auto")' if ratio > 1 else ""),
         "the service would keep whichever is smaller"
@@ -101,7 +101,7 @@ def times(collected: Collected, size: Size) -> str:
     rate = collected.numbers / max(collected.streaming, 1e-9)
     each = collected.sampling / max(collected.requests, 1) * 1000
     lists = collected.requests * size.queries
-    return _block(
+    return block(
         "Time",
         f"streaming  {collected.streaming:5.1f} s  {collected.numbers:,} numbers over HTTP,",
         f"                    {rate / 1e6:.1f} million a second, each durable when answered",
@@ -115,7 +115,7 @@ def verdict(findings: Findings, collected: Collected) -> str:
     """Whether it holds, and on what ground."""
     statuses = sorted(collected.statuses.items())
     times_drawn = f"drawn {findings.deleted_drawn:,} times, which must not be"
-    return _block(
+    return block(
         "Verdict: " + ("PASSED" if findings.passed else "FAILED"),
         "lists         " + ", ".join(f"{number:,} {status}" for status, number in statuses),
         "deleted keys  " + (times_drawn if findings.deleted_drawn else "never drawn"),
@@ -124,11 +124,13 @@ def verdict(findings: Findings, collected: Collected) -> str:
     )
 
 
-def _block(title: str, *lines: str) -> str:
+def block(title: str, *lines: str) -> str:
+    """A title, and lines under it."""
     return "\n".join([f"  {title}", *(f"    {line}" for line in lines)])
 
 
-def _bytes(number: float) -> str:
+def bytes_text(number: float) -> str:
+    """Three digits and a unit."""
     for unit in ("B", "KB", "MB"):
         if number < 999.5:
             return f"{number:.3g} {unit}"

@@ -127,11 +127,10 @@ def test_orthogonal_operands_are_zero_in_floats_too(method: str) -> None:
 
 
 @both
-@pytest.mark.parametrize("scale", [1e-150, 1e150, 2.0**60])
+@pytest.mark.parametrize("scale", [1e-300, 1e-150, 2.0**58])
 def test_the_unit_of_x_does_not_matter(method: str, scale: float) -> None:
     """Answers scale with X, to the ends of what may come with a query."""
     sketch, _ = made(method)
-    scale = min(scale, 2.0**58)
     [one] = sketch.sample(6, queries=X[None])
     [other] = sketch.sample(6, queries=scale * X[None])
     assert one.index.tolist() == other.index.tolist()
