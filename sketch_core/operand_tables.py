@@ -13,7 +13,7 @@ Guarantee. Cells hold the true integers while the state says so (state.py). Prod
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import numpy as np
@@ -185,11 +185,8 @@ class OperandTables:
         """cells @ columns, float64 (c, q): int64 (c, d) by float64 (d, q)."""
         array = self.cells(name, which)
         products = np.empty((array.shape[0], columns.shape[1]))
-        # Converted a piece at a time: a float copy of the whole would cost more than the product.
-        step = max(1, _CONVERTED_NUMBERS // array.shape[1])
-        for start in range(0, array.shape[0], step):
-            piece = array[start : start + step].astype(np.float64)
-            np.matmul(piece, columns, out=products[start : start + step])
+        for start, piece in _float_pieces(array):
+            np.matmul(piece, columns, out=products[start : start + piece.shape[0]])
         return products
 
     def _column_maxima(self, name: str, which: int) -> F64:
@@ -198,12 +195,24 @@ class OperandTables:
         if known is None:
             array = self.cells(name, which)
             known = np.zeros(array.shape[1])
-            step = max(1, _CONVERTED_NUMBERS // array.shape[1])
-            for start in range(0, array.shape[0], step):
-                piece = np.abs(array[start : start + step].astype(np.float64))
-                np.maximum(known, piece.max(axis=0), out=known)
+            for _, piece in _float_pieces(array):
+                np.maximum(known, np.abs(piece, out=piece).max(axis=0), out=known)
             self._maxima[name, which] = known
         return known
+
+
+def _float_pieces(array: I64) -> Iterator[tuple[int, F64]]:
+    """(first row, rows as floats) of an array, int64 (c, d), piece by piece in one buffer.
+
+    A float copy of the whole would cost more than a product with it.
+    """
+    step = max(1, _CONVERTED_NUMBERS // array.shape[1])
+    buffer = np.empty((min(step, array.shape[0]), array.shape[1]))
+    for start in range(0, array.shape[0], step):
+        rows = array[start : start + step]
+        piece = buffer[: rows.shape[0]]
+        np.copyto(piece, rows)
+        yield start, piece
 
 
 def _row_magnitude(quanta: I64) -> F64:
