@@ -34,7 +34,7 @@ run: $(VENV)/.installed-run ## install what is needed and start the service on 1
 	@echo
 	@exec $(IN_VENV) -m service serve --host $(HOST) --port $(PORT) --store $(STORE)
 
-demo: $(VENV)/.installed-demo ## sample from real attention keys, compare with the exact law, plot
+demo: $(VENV)/.installed-demo ## sample keys and pairs of a real attention head, compare with the exact law, plot
 	$(IN_VENV) -m service demo --output demo-output
 
 test: lint ## install what the tests need; lint, type-check and run every test

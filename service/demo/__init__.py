@@ -1,9 +1,10 @@
-"""`sketchd demo`: the main job on real input, start to end.
+"""`sketchd demo`: the main jobs on real input, start to end.
 
-Streams the keys of a real attention head into sketches over HTTP, deletes a
-tenth of them again, draws keys for several queries in proportion to
-(k_i · q)², and compares what came with the exact law and with exact samplers.
-It speaks to the service as any client does and sees nothing of its inside.
+Streams a real attention head into sketches over HTTP, deletes a tenth of its
+keys again and compares what is drawn with the exact law and exact samplers:
+keys of several queries in proportion to (k_i · q)² (attention), and pairs of
+tokens in proportion to (q_i · X k_j)² for an X that changes (pairs). It speaks
+to the service as any client does and sees nothing of its inside.
 """
 
 from __future__ import annotations
@@ -15,17 +16,26 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from service.demo.client import Client
 
 #: What `pip install` needs for the demo.
 _EXTRA = "sketchd[demo]"
+
+PARTS = ("attention", "pairs")
 
 
 def parser() -> argparse.ArgumentParser:
     """The command's options."""
     found = argparse.ArgumentParser(prog="sketchd demo", description=__doc__.split("\n\n")[1])
+    found.add_argument(
+        "part", nargs="?", choices=PARTS, help="attention: keys of a query; pairs; default both"
+    )
     found.add_argument("--quick", action="store_true", help="a small part of it, in seconds")
     found.add_argument(
-        "--output", type=Path, default=Path("demo-output"), metavar="DIR", help="for the plot"
+        "--output", type=Path, default=Path("demo-output"), metavar="DIR", help="for plots"
     )
     found.add_argument("--url", help="a running service (default: start one for the demo)")
     found.add_argument(
@@ -58,8 +68,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from service.demo import plot, report
     from service.demo.client import Client, started_service
+
+    with contextlib.ExitStack() as stack:
+        if options.url:
+            url, where = options.url.rstrip("/"), options.url
+        else:
+            url = stack.enter_context(started_service())
+            where = f"{url}, started for this demo on a temporary SQLite file"
+        client = stack.enter_context(contextlib.closing(Client(url, options.key)))
+        parts = {"attention": _attention, "pairs": _pairs}
+        asked = [options.part] if options.part else PARTS
+        passed = []
+        for position, part in enumerate(asked):
+            if position:
+                print("\n" + "─" * 92 + "\n")
+            passed.append(parts[part](client, options, where))
+    return 0 if all(passed) else 1
+
+
+def _attention(client: Client, options: argparse.Namespace, where: str) -> bool:
+    """Keys of several queries; whether they follow the law."""
+    from service.demo import plot, report
     from service.demo.findings import find
     from service.demo.input import FULL, QUICK, read_input
     from service.demo.run import Run
@@ -67,21 +97,13 @@ def _run(options: argparse.Namespace) -> int:
     start = time.perf_counter()
     size = QUICK if options.quick else FULL
     data = read_input(size, options.seed)
-    with contextlib.ExitStack() as stack:
-        if options.url:
-            url, where = options.url.rstrip("/"), options.url
-        else:
-            url = stack.enter_context(started_service())
-            where = f"{url}, started for this demo on a temporary SQLite file"
-        print(report.heading(data, size, where), flush=True)
-        client = stack.enter_context(contextlib.closing(Client(url, options.key)))
-        run = Run(client, data, size, options.seed, progress=True)
-        collected = run.collect()
-        plans = {n: client.plan(run.single(n)) for n in {size.keys, *report.PLANNED}}
+    print(report.heading(data, size, where), flush=True)
+    run = Run(client, data, size, options.seed, progress=True)
+    collected = run.collect()
+    plans = {n: client.plan(run.single(n)) for n in {size.keys, *report.PLANNED}}
     print("  comparing with exact samplers of as many draws ...", flush=True)
     found = find(data, size, collected.draws, options.seed)
-    options.output.mkdir(parents=True, exist_ok=True)
-    picture = options.output / "attention.png"
+    picture = _picture(options, "attention")
     plot.save(picture, data, collected.draws, found, size.count)
     parts = [
         report.table(found),
@@ -89,6 +111,44 @@ def _run(options: argparse.Namespace) -> int:
         report.times(collected, size),
         report.verdict(found, collected),
     ]
+    _say(parts, picture, start)
+    return found.passed
+
+
+def _pairs(client: Client, options: argparse.Namespace, where: str) -> bool:
+    """Pairs of tokens, before and after changes; whether they follow the law of the moment."""
+    from service.demo.pairs import plot, report
+    from service.demo.pairs.findings import find
+    from service.demo.pairs.input import FULL, QUICK, read_input
+    from service.demo.pairs.run import Run
+    from service.demo.report import PLANNED
+
+    start = time.perf_counter()
+    size = QUICK if options.quick else FULL
+    data = read_input(size)
+    print(report.heading(data, size, where), flush=True)
+    run = Run(client, data, size, options.seed, progress=True)
+    collected = run.collect()
+    plans = {n: client.plan(run.of_keys(n)) for n in PLANNED}
+    print("  comparing with exact samplers of as many draws ...", flush=True)
+    found = find(data, collected.drawn, options.seed)
+    picture = _picture(options, "pairs")
+    plot.save(picture, found)
+    parts = [
+        report.table(found),
+        report.memory(data, size, collected, plans),
+        report.times(collected, size),
+        report.verdict(found, collected),
+    ]
+    _say(parts, picture, start)
+    return found.passed
+
+
+def _picture(options: argparse.Namespace, part: str) -> Path:
+    options.output.mkdir(parents=True, exist_ok=True)
+    return Path(options.output / f"{part}.png")
+
+
+def _say(parts: Sequence[str], picture: Path, start: float) -> None:
     print("\n" + "\n\n".join(parts))
-    print(f"\n  Plot: {picture}  ({time.perf_counter() - start:.0f} s in all)")
-    return 0 if found.passed else 1
+    print(f"\n  Plot: {picture}  ({time.perf_counter() - start:.0f} s in all)", flush=True)

@@ -111,7 +111,7 @@ class Client:
         key: str,
         operand: str = "A",
     ) -> None:
-        """Add whole rows to an operand. rows (b,), values (b, d). `key` makes a retry count once."""
+        """Add whole rows to an operand. rows (b,), values (b, d). `key`: a retry counts once."""
         body = save({"row": rows, "values": np.ascontiguousarray(values)}, {"operand": operand})
         headers = {"Content-Type": "application/x-safetensors", "Idempotency-Key": key}
         self._send("POST", f"/v1/sketches/{name}/updates", content=body, headers=headers)
@@ -133,7 +133,9 @@ class Client:
 
     def norm(self, name: str, x: npt.NDArray[np.float64]) -> float:
         """The norm of a tensor, for an X of shape (d1, d2)."""
-        return float(self._json("POST", f"/v1/sketches/{name}/norm", json={"X": x.tolist()})["norm"])
+        return float(
+            self._json("POST", f"/v1/sketches/{name}/norm", json={"X": x.tolist()})["norm"]
+        )
 
     def _json(self, method: str, path: str, **content: Any) -> dict[str, Any]:
         return dict(self._send(method, path, **content).json())

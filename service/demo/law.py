@@ -80,7 +80,13 @@ def fit(draws: I64, probabilities: F64, wanted: int = 16) -> Fit | None:
         return None
     count -= 1 - count % 2  # odd, so that the degrees of freedom are even
     member = classes(probabilities, count)
-    return fit_in(member[draws], np.bincount(member, weights=probabilities, minlength=count))
+    return fit_in(member[draws], masses(member, probabilities, count))
+
+
+def masses(member: I64, probabilities: F64, count: int) -> F64:
+    """The mass of each of `count` classes, float64 (count,). member int64 (n,)."""
+    found = np.bincount(member, weights=probabilities, minlength=count)
+    return np.asarray(found, dtype=np.float64)
 
 
 def fit_in(drawn: I64, shares: F64) -> Fit:

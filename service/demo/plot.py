@@ -16,14 +16,14 @@ from service.demo.findings import Findings
 from service.demo.input import Input
 from service.demo.law import F64, Draws
 
-_INK: Final = "#1f2933"
-_QUIET: Final = "#8a94a0"
-_LAW: Final = "#a8c8ec"
-_DRAWN: Final = "#c8442b"
+INK: Final = "#1f2933"
+QUIET: Final = "#8a94a0"
+LAW: Final = "#a8c8ec"
+DRAWN: Final = "#c8442b"
 _BINS: Final = 36
-_STYLE: Final = {
-    "axes.edgecolor": _QUIET,
-    "axes.labelcolor": _INK,
+STYLE: Final = {
+    "axes.edgecolor": QUIET,
+    "axes.labelcolor": INK,
     "axes.spines.right": False,
     "axes.spines.top": False,
     "axes.titlelocation": "left",
@@ -32,15 +32,15 @@ _STYLE: Final = {
     "axes.titlepad": 12,
     "font.size": 9.5,
     "legend.frameon": False,
-    "text.color": _INK,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
 }
 
 
 def save(path: Path, data: Input, draws: list[Draws], findings: Findings, count: int) -> None:
     """Write the picture; the format follows the path's ending."""
-    with mpl.rc_context(_STYLE):  # type: ignore[arg-type]
+    with mpl.rc_context(STYLE):  # type: ignore[arg-type]
         figure = Figure(figsize=(11, 4.4), layout="constrained")
         left, right = figure.subplots(1, 2)
         _law(left, data.scores(0), draws[0].independent)
@@ -59,10 +59,10 @@ def _law(axes: Axes, scores: F64, drawn: law.I64) -> None:
     seen = np.histogram(scores[drawn], edges)[0] / drawn.size
     noise = np.sqrt(exact * (1 - exact) / drawn.size)
     middle = (edges[:-1] + edges[1:]) / 2
-    axes.bar(middle, exact, width=np.diff(edges) * 0.92, color=_LAW, label="exact law")
-    axes.stairs(keys, edges, color=_QUIET, linewidth=1.0, label="keys there are")
+    axes.bar(middle, exact, width=np.diff(edges) * 0.92, color=LAW, label="exact law")
+    axes.stairs(keys, edges, color=QUIET, linewidth=1.0, label="keys there are")
     axes.errorbar(
-        middle, seen, yerr=2 * noise, fmt="o", color=_DRAWN, markersize=3.6, elinewidth=0.9,
+        middle, seen, yerr=2 * noise, fmt="o", color=DRAWN, markersize=3.6, elinewidth=0.9,
         label=f"drawn, {drawn.size:,} times (± 2 standard errors)",
     )  # fmt: skip
     axes.set_title("Drawn keys against the exact law")
@@ -80,13 +80,13 @@ def _errors(axes: Axes, findings: Findings, count: int) -> None:
     floor = np.concatenate([item.floor_errors[:, :length] for item in findings.queries])
     low, high = np.quantile(floor, [0.05, 0.95], axis=0)
     axes.fill_between(
-        spent, low, high, color=_QUIET, alpha=0.25, linewidth=0,
+        spent, low, high, color=QUIET, alpha=0.25, linewidth=0,
         label="exact samplers, 90 % of runs",
     )  # fmt: skip
-    axes.plot(spent, ours.T, color=_DRAWN, alpha=0.3, linewidth=0.8)
-    axes.plot(spent, floor.mean(axis=0), color=_INK, linewidth=1.6, linestyle=(0, (4, 2)),
+    axes.plot(spent, ours.T, color=DRAWN, alpha=0.3, linewidth=0.8)
+    axes.plot(spent, floor.mean(axis=0), color=INK, linewidth=1.6, linestyle=(0, (4, 2)),
               label="exact samplers, mean")  # fmt: skip
-    axes.plot(spent, ours.mean(axis=0), color=_DRAWN, linewidth=2.0,
+    axes.plot(spent, ours.mean(axis=0), color=DRAWN, linewidth=2.0,
               label=f"sketch, mean of {len(ours)} queries (each thin)")  # fmt: skip
     axes.set_xscale("log")
     axes.set_yscale("log")
