@@ -1,4 +1,4 @@
-"""Sketches of streamed vectors and matrices, and samples from them: numpy and nothing else.
+"""Sketches of streamed vectors, matrices and tensor products, and samples: numpy, nothing else.
 
 What a process needs to sketch on its side and ship only the snapshot:
 
@@ -6,6 +6,7 @@ What a process needs to sketch on its side and ship only the snapshot:
     new_sketch(spec) -> Sketch          an empty sketch, or the dense operands of the exact method
     quantise(spec, Columns(...))        a checked batch of increments, for Sketch.apply
     to_snapshot, from_snapshot          the state as canonical bytes, and back
+    TensorSparse                        a CountSketch of (A1 ⊗ A2) vec(X), from those of A1 and A2
     bound_table_cache(bytes)            how much memory tables kept for speed may take
 
 The modules say what each part computes, from which paper, and what it guarantees.
@@ -21,6 +22,7 @@ from sketch_core.results import Estimates, Norm, Sample
 from sketch_core.sketch import Sketch, new_sketch
 from sketch_core.spec import Spec
 from sketch_core.table_cache import bound_table_cache
+from sketch_core.tensor_sparse import TensorSparse
 
 __all__ = [
     "Batch",
@@ -31,6 +33,7 @@ __all__ = [
     "Sketch",
     "SketchError",
     "Spec",
+    "TensorSparse",
     "bound_table_cache",
     "from_snapshot",
     "new_sketch",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -37,40 +38,101 @@ def address() -> Iterator[str]:
         yield url.removeprefix("http://")
 
 
-def run(block: Block, address: str, folder: Path) -> str:
-    """Run a block as a reader would; returns what it printed."""
-    text = documents.ADDRESS.sub(address, block.text)
-    if block.language == "python":
-        command = [sys.executable, "-c", text]
-    else:
-        command = ["bash", "-c", SHELL + text]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, f"line {block.line}: {done.stdout}{done.stderr}"
-    return done.stdout
+#: Runs what comes in as JSON strings, one a line, in one namespace; says when each is done.
+SESSION = """import json, sys
+names = {"__name__": "__main__"}
+for line in sys.stdin:
+    exec(compile(json.loads(line), "<document>", "exec"), names)
+    print("\\0", flush=True)
+"""
+
+
+class Reader:
+    """Somebody who tries a document from top to bottom: one Python session, a shell a block."""
+
+    def __init__(self, address: str, folder: Path) -> None:
+        self._address = address
+        self._folder = folder
+        self._environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        self._python: subprocess.Popen[str] | None = None
+
+    def run(self, block: Block) -> str:
+        """Run a block; returns what it printed. Raises AssertionError where it fails."""
+        text = documents.ADDRESS.sub(self._address, block.text)
+        return self._in_python(text, block) if block.language == "python" else self._sh(text, block)
+
+    def close(self) -> None:
+        """End the session."""
+        if self._python is not None:
+            self._python.kill()
+            self._python.communicate()
+
+    def _sh(self, text: str, block: Block) -> str:
+        done = subprocess.run(
+            ["bash", "-c", SHELL + text],
+            cwd=self._folder,
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, f"line {block.line}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def _in_python(self, text: str, block: Block) -> str:
+        if self._python is None:
+            self._python = subprocess.Popen(
+                [sys.executable, "-c", SESSION],
+                cwd=self._folder,
+                env=self._environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+        assert self._python.stdin is not None
+        assert self._python.stdout is not None
+        self._python.stdin.write(json.dumps(text) + "\n")
+        self._python.stdin.flush()
+        printed = ""
+        for line in self._python.stdout:
+            if line == "\0\n":
+                return printed
+            printed += line
+        raise AssertionError(f"line {block.line}: {printed}")
+
+
+@pytest.fixture
+def reader(address: str, tmp_path: Path) -> Iterator[Reader]:
+    """A reader with an empty folder and a service of their own."""
+    found = Reader(address, tmp_path)
+    yield found
+    found.close()
 
 
 @pytest.mark.parametrize("path", RUNNABLE, ids=lambda path: str(path.relative_to(ROOT)))
-def test_code_in_documents_runs(path: Path, address: str, tmp_path: Path) -> None:
+def test_code_in_documents_runs(path: Path, reader: Reader) -> None:
     if shutil.which("curl") is None:
         pytest.skip("curl is not installed")
     for block in documents.blocks(path.read_text("utf-8")):
         if not block.runs:
             continue
-        printed = run(block, address, tmp_path)
+        printed = reader.run(block)
         if block.shown is not None:
             shown = documents.json_documents(block.shown)
             real = documents.json_documents(printed)
             wrong = list(documents.differences(shown, real[-len(shown) :]))
             assert not wrong, f"the answer under line {block.line} is not the real one: {wrong}"
+
+
+def test_code_that_fails_is_noticed(reader: Reader) -> None:
+    reader.run(Block(1, "python", "x = 5", None))
+    assert reader.run(Block(2, "python", "print(x)", None)) == "5\n"
+    with pytest.raises(AssertionError, match=r"line 3(?s:.)*NameError"):
+        reader.run(Block(3, "python", "print(y)", None))
+    with pytest.raises(AssertionError, match="line 4"):
+        reader.run(Block(4, "bash", "false", None))
 
 
 @pytest.mark.parametrize("path", all_documents(), ids=lambda path: str(path.relative_to(ROOT)))
