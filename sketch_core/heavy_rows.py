@@ -73,11 +73,6 @@ def row_norms(rows: F64) -> F64:
     return norms
 
 
-def _sigma(residual: F64) -> float:
-    """The root mean squared norm of cells."""
-    return root_mean_square(residual) * math.sqrt(residual.shape[1])
-
-
 def _peel(
     table: Table, residual: F64, candidates: U64, tie_break: Callable[[U64], U64], floor: float
 ) -> RecoveredRows:
@@ -89,7 +84,9 @@ def _peel(
     sign = table.signs_of(candidates).astype(np.float64)
     value = np.zeros((candidates.size, residual.shape[1]))
     trusted = np.zeros(candidates.size, dtype=bool)
-    sigma = _sigma(residual)
+    # Kept cell by cell: all of them anew each time would cost more than the peeling.
+    norms = row_norms(residual)
+    sigma = root_mean_square(norms)
     largest = math.inf
     for _ in range(MAX_PEELINGS):
         rows = residual[where]
@@ -117,12 +114,14 @@ def _peel(
         value[changed] += change[changed]
         for row, cells in enumerate(where[:, changed]):
             np.subtract.at(residual, cells, sign[row, changed, None] * change[changed])
-        sigma = _sigma(residual)
+        touched = where[:, changed].reshape(-1)
+        norms[touched] = row_norms(residual[touched])
+        sigma = root_mean_square(norms)
     chosen = np.flatnonzero(trusted & value.any(axis=1))
     sizes = row_norms(value[chosen])
     order = np.lexsort((tie_break(candidates[chosen]), -sizes))
     chosen = chosen[order]
-    nothing_left = float(np.abs(residual).max(initial=0.0)) <= floor
+    nothing_left = float(norms.max(initial=0.0)) <= floor
     return RecoveredRows(
         index=candidates[chosen],
         value=value[chosen],
