@@ -5,6 +5,7 @@
     ├── NotFound                 no such sketch of this tenant
     ├── Conflict                 spec differs, operand sealed, fingerprints differ
     ├── TooLarge                 a body over its limit
+    ├── TooSlow                  a body that does not come
     ├── UnsupportedMedia         a content type this route does not read
     ├── QuotaExceeded            a standing quota of the tenant
     └── Unavailable              try again later; retry_after seconds
@@ -59,6 +60,12 @@ class TooLarge(ServiceError):
     """The body is over its limit."""
 
     default_code = "body_too_large"
+
+
+class TooSlow(ServiceError):
+    """The body does not come, or only in drips; the connection is given up."""
+
+    default_code = "body_too_slow"
 
 
 class UnsupportedMedia(ServiceError):

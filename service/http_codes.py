@@ -53,6 +53,12 @@ CODES: Final[dict[str, Code]] = {
     "method_not_allowed": Code(
         405, "The method is not allowed here", "The header `Allow` names those that are."
     ),
+    "body_too_slow": Code(
+        408,
+        "The body did not come in time",
+        "Each 256 KiB of it, or its rest, must arrive within `SKETCHD_BODY_SECONDS`. Nothing was "
+        "applied; the connection is closed. Send the request again.",
+    ),
     "conflict": Code(409, "The sketch's state forbids it", "The detail says what is in the way."),
     "spec_differs": Code(
         409,

@@ -7,8 +7,9 @@ bytes exceed them.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +18,7 @@ from typing import Any, Final, ParamSpec, Protocol, TypeVar
 from starlette.requests import Request
 
 from service import http_in_flight, wire, wire_tensors
-from service.errors import ServiceError, TooLarge, UnsupportedMedia
+from service.errors import ServiceError, TooLarge, TooSlow, UnsupportedMedia
 from service.metrics import Metrics
 from service.settings import Settings
 from service.sketch_requests import check_key
@@ -110,7 +111,8 @@ async def read_body(request: Request, limit: int, first: Check | None = None) ->
 
     first: refuses the request for what is known without its body; asked before a long
     one is read, and not at all for a short one. Raises TooLarge as soon as the body is
-    known to exceed `limit` bytes, and Overloaded as soon as all bodies exceed theirs.
+    known to exceed `limit` bytes, Overloaded as soon as all bodies exceed theirs, and
+    TooSlow when a block of it takes too long: a client that stalls would keep its bytes.
     """
     held = http_in_flight.of(request)
     announced = _announced(request)
@@ -123,20 +125,37 @@ async def read_body(request: Request, limit: int, first: Check | None = None) ->
     # Neither one buffer, which moves when it grows, nor a list of chunks, which may be tiny.
     blocks = [bytearray()]
     size = 0
-    async for chunk in request.stream():
+    patience = served(request).settings.body_seconds
+    now = asyncio.get_running_loop().time
+    deadline = now() + patience
+    stream = request.stream()
+    while (chunk := await _next_chunk(stream, deadline, patience)) is not None:
         size += len(chunk)
         if size > limit:
             raise _too_large(limit)
         held.reaches(size)
         if len(blocks[-1]) > _BLOCK_BYTES:
             blocks.append(bytearray())
+            deadline = now() + patience
         blocks[-1] += chunk
         if first is not None and size > _READ_UNSEEN_BYTES:
             await first()
             first = None
+            deadline = now() + patience
     if len(blocks) > 1:
         return await served(request).pool.run(_joined, blocks)
     return bytes(blocks[0])
+
+
+async def _next_chunk(
+    stream: AsyncIterator[bytes], deadline: float, patience: float
+) -> bytes | None:
+    """What comes next of a body, None at its end. Raises TooSlow at the deadline."""
+    try:
+        async with asyncio.timeout_at(deadline):
+            return await anext(stream, None)
+    except TimeoutError:
+        raise TooSlow(f"the body did not come within {patience:g} seconds") from None
 
 
 def _joined(blocks: list[bytearray]) -> bytes:

@@ -61,6 +61,7 @@ _PROBLEM_EXAMPLES: Final = {
     400: ("malformed_json", "the body is not JSON: EOF while parsing a list at line 1 column 12"),
     404: ("sketch_not_found", "there is no sketch 'clicks'"),
     403: ("quota_exceeded", "the tenant's sketches take up its quota"),
+    408: ("body_too_slow", "the body did not come within 30 seconds"),
     409: ("operand_sealed", "operand y is sealed"),
     413: ("body_too_large", "the body is over the limit of 16777216 bytes"),
     415: ("unsupported_media_type", "'text/plain' is not read here; application/json is"),
@@ -156,7 +157,7 @@ def described(
     statuses = set(errors)
     if request is not None:
         extra["requestBody"] = dict(request)
-        statuses |= {400, 413, 415}
+        statuses |= {400, 408, 413, 415}
     if keyed:
         extra["parameters"] = [_KEY_HEADER]
     return {"responses": {**responses, **problems(*statuses)}, "openapi_extra": extra}

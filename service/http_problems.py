@@ -27,6 +27,7 @@ STATUSES: Final[tuple[tuple[type[errors.ServiceError], int], ...]] = (
     (errors.NotFound, 404),
     (errors.Conflict, 409),
     (errors.TooLarge, 413),
+    (errors.TooSlow, 408),
     (errors.UnsupportedMedia, 415),
     (errors.QuotaExceeded, 403),
     (errors.Unavailable, 503),
@@ -140,6 +141,8 @@ def response_of(error: errors.ServiceError) -> Response:
     headers = {}
     if isinstance(error, errors.Unavailable):
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
+    if isinstance(error, errors.TooSlow):
+        headers["Connection"] = "close"  # what is left of the body is not waited for
     return Response(
         wire.dump_json(body_of(error)), status_of(error), headers, media_type=MEDIA_TYPE
     )

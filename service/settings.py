@@ -100,6 +100,12 @@ class Settings:
         "Bytes of bodies held at once, over all requests; more is answered 503. A body that comes "
         "alone is always taken.",
     )
+    body_seconds: float = _seconds(
+        30.0,
+        "How long each 256 KiB of a body, or its rest, may take to arrive before it is answered "
+        "408.",
+        1e-3,
+    )
     max_batch_updates: int = _count(
         1_000_000, "Numbers in one update batch: pairs, entries, or rows times columns."
     )

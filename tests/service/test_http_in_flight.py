@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import threading
 import time
 from collections.abc import Iterator
 
@@ -151,6 +152,61 @@ def test_bytes_are_given_back_when_the_request_fails(service: Service) -> None:
     finally:
         store.fails = None
     assert_problem(failed, 500, "internal")
+
+
+@pytest.fixture(scope="module")
+def impatient() -> Iterator[Service]:
+    """A service that waits half a second for the next block of a body."""
+    settings = Settings(store="memory://", max_bodies_bytes=LIMIT, body_seconds=0.5)
+    with running(settings) as found:
+        found.make("v")
+        yield found
+
+
+@pytest.mark.parametrize("length", [len(HALF), None])
+@pytest.mark.parametrize("pieces", [0, 1, 1000])
+def test_a_body_that_stalls_or_drips_is_given_up(
+    impatient: Service, length: int | None, pieces: int
+) -> None:
+    before = impatient.info("v")
+    slow = Slow(impatient, length)
+    dripping = threading.Thread(target=drip, args=(slow, pieces))
+    started = time.monotonic()
+    dripping.start()
+    status, answer, body = slow.answer()  # which closes the connection and so ends the drip
+    assert 0.4 < time.monotonic() - started < 5
+    dripping.join(10)
+    assert (status, answer.headers["connection"]) == (408, "close")
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert b'"code":"body_too_slow"' in body
+    holding(impatient, 0)
+    whole = impatient.client.post(UPDATES, content=HALF, headers=JSON)
+    assert whole.status_code == 200
+    assert impatient.info("v")["updates"] == before["updates"]
+
+
+def drip(slow: Slow, pieces: int) -> None:
+    """Send a byte now and then, until nobody listens."""
+    slow.raw.auto_open = 0
+    for _ in range(pieces):
+        try:
+            slow.send(b" ")
+        except (OSError, http.client.NotConnected):
+            return
+        time.sleep(0.02)
+
+
+def test_a_long_body_may_take_its_time_as_long_as_it_comes(impatient: Service) -> None:
+    block = b" " * (300 << 10)
+    slow = Slow(impatient, None)
+    started = time.monotonic()
+    for _ in range(4):
+        slow.send(block)
+        time.sleep(0.3)
+    slow.send(b'{"index": [], "delta": []}')
+    slow.end()
+    assert slow.answer()[0] == 200
+    assert time.monotonic() - started > 1
 
 
 MISSING = ("updates", "samples", "estimates", "norm", "seal", "merge", "snapshot")
