@@ -59,13 +59,14 @@ def serve(folder: str, told: Connection) -> None:
 
     from service import app as composition
     from service import cli_serve
+    from service.cli_protocol import ProblemProtocol
     from service.settings import Settings
 
     cli_serve.share_the_processor()
     runtime = composition.build(Settings(store=f"sqlite:///{folder}/stalls.db"))
     listening = cli_serve.bind("127.0.0.1", 0)
     config = uvicorn.Config(
-        composition.app_over(runtime), http=cli_serve.ProblemProtocol, ws="none", log_config=None
+        composition.app_over(runtime), http=ProblemProtocol, ws="none", log_config=None
     )
     server = cli_serve.Server(config, runtime, "")
     longest = [0.0, 0.0]

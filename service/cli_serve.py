@@ -14,10 +14,9 @@ from typing import Final
 
 import uvicorn
 from threadpoolctl import threadpool_limits
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service import app as composition
-from service import middleware
+from service.cli_protocol import ProblemProtocol
 from service.errors import ServiceError
 from service.settings import InvalidSetting, Settings, variable
 
@@ -26,25 +25,10 @@ _BACKLOG: Final = 2048
 _DRAIN_MARGIN_SECONDS: Final = 1.0
 _SWITCH_SECONDS: Final = 0.001
 _COLLECT_AFTER: Final = (700, 5, 100)
-_BROKEN_HTTP: Final = middleware.problem_of_broken_http()
 
 
 class CannotServe(Exception):
     """The service cannot start; the message is one line for a person."""
-
-
-class ProblemProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP, with a problem document for what cannot be parsed."""
-
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - the signature is uvicorn's
-        """Answer bytes that are not HTTP and hang up."""
-        head = (
-            "HTTP/1.1 400 Bad Request\r\ncontent-type: application/problem+json\r\n"
-            f"content-length: {len(_BROKEN_HTTP)}\r\nx-request-id: {middleware.new_id()}\r\n"
-            "connection: close\r\n\r\n"
-        )
-        self.transport.write(head.encode("ascii") + _BROKEN_HTTP)
-        self.transport.close()
 
 
 class Server(uvicorn.Server):

@@ -32,7 +32,11 @@ CODES: Final[dict[str, Code]] = {
         "The body is not safetensors",
         "The header, the offsets or the length do not fit; often the body was cut short.",
     ),
-    "malformed_http": Code(400, "The request is not HTTP", "The connection is closed."),
+    "malformed_http": Code(
+        400,
+        "The request is not HTTP",
+        "Or it has a body and asks for another protocol (`Upgrade`). The connection is closed.",
+    ),
     "client_disconnected": Code(
         400, "The client went away", "It closed the connection before its request was read."
     ),
@@ -144,6 +148,11 @@ CODES: Final[dict[str, Code]] = {
     ),
     "invalid_idempotency_key": Code(
         422, "The idempotency key is not valid", "It is 1 to 255 printable ASCII characters."
+    ),
+    "head_too_large": Code(
+        431,
+        "The head of the request is too large",
+        "Path, query and headers together have at most 64 KiB. The connection is closed.",
     ),
     "internal": Code(
         500,

@@ -117,8 +117,6 @@ def _log_access(scope: Scope, request_id: str, status: int, seconds: float) -> N
     _ACCESS.info("%s", json.dumps(line))
 
 
-def problem_of_broken_http() -> bytes:
-    """The body of the answer to bytes that are not HTTP; no route and no id exist for them."""
-    return wire.dump_json(
-        http_problems.problem(400, "malformed_http", "the request is not valid HTTP/1.1")
-    )
+def problem_of_broken_http(status: int, code: str, detail: str) -> bytes:
+    """The body of the answer to what is no request of HTTP; no route and no id exist for it."""
+    return wire.dump_json(http_problems.problem(status, code, detail))

@@ -17,6 +17,7 @@ from safetensors.numpy import load, save
 
 from service import app as composition
 from service import cli_serve
+from service.cli_protocol import ProblemProtocol
 from service.errors import StoreUnavailable
 from service.ports import Store
 from service.settings import Settings
@@ -66,9 +67,7 @@ def running(settings: Settings, store: Store | None = None) -> Iterator[Service]
     port = listening.getsockname()[1]
     app = composition.app_over(runtime)
     server = uvicorn.Server(
-        uvicorn.Config(
-            app, http=cli_serve.ProblemProtocol, ws="none", log_config=None, lifespan="on"
-        )
+        uvicorn.Config(app, http=ProblemProtocol, ws="none", log_config=None, lifespan="on")
     )
     loops: list[asyncio.AbstractEventLoop] = []
 
