@@ -45,7 +45,7 @@ lint: $(VENV)/.installed-dev ## ruff and mypy alone
 	$(IN_VENV) -m ruff format --check .
 	$(IN_VENV) -m mypy $(PACKAGES)
 
-test-long: $(VENV)/.installed-dev ## the full statistical grid as well; minutes to an hour
+test-long: $(VENV)/.installed-dev ## the full statistical grid and 10,000 hostile requests as well; minutes to an hour
 	$(IN_VENV) -m pytest -m "long or not long"
 
 mutants: $(VENV)/.installed-dev ## break the algorithms on purpose; each break must fail its test
