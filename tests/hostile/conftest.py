@@ -16,6 +16,8 @@ SETTINGS = {
     "max_bodies_bytes": 8 << 20,
     "max_sketch_bytes": 4 << 20,
     "max_dense_bytes": 4 << 20,
+    "max_batch_updates": 20_000,
+    "max_estimate_indices": 5000,
     "min_ttl_seconds": 100_000,
     "compact_min_bytes": 4096,
     "compact_ratio": 0.01,

@@ -185,6 +185,14 @@ def test_a_body_that_stalls_or_drips_is_given_up(
     assert impatient.info("v")["updates"] == before["updates"]
 
 
+def test_a_stalled_body_shuts_others_out_for_a_while_only(impatient: Service) -> None:
+    stalled = [Slow(impatient, len(HALF)) for _ in range(2)]
+    holding(impatient, LIMIT)
+    refused(Slow(impatient, len(HALF)))
+    assert [one.answer()[0] for one in stalled] == [408, 408]
+    assert impatient.client.post(UPDATES, content=HALF, headers=JSON).status_code == 200
+
+
 def drip(slow: Slow, pieces: int) -> None:
     """Send a byte now and then, until nobody listens."""
     slow.raw.auto_open = 0
