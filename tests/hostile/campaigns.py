@@ -59,7 +59,8 @@ def snapshots(ledger: Ledger, requests: int, seed: int) -> None:
         st.sampled_from(("whole", "own", "cut", "flip", "longer", "version", "bytes")),
         st.floats(0, 1, exclude_max=True), st.integers(0, 7),
         st.sampled_from(("", "?operand=y", "?operand=A", "?operand=A&operand=x", "?operand=",
-                         "?operand=y&operand=y", "?operand=%00", "?operand", "?other=1")),
+                         "?operand=A1", "?operand=X", "?operand=y&operand=y", "?operand=%00",
+                         "?operand", "?other=1")),
     )  # fmt: skip
 
     def attempt(one: tuple[str, str, str, float, int, str]) -> None:

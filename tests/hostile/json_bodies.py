@@ -127,7 +127,7 @@ def _questions(name: str) -> list[tuple[str, Json]]:
     for query in [live.query] + ([live.several] if live.several else []):
         found += [
             (f"/v1/sketches/{name}/samples", {"count": 2, "replacement": True, "draw": 0, **query}),
-            (f"/v1/sketches/{name}/estimates", {"index": [3, 9], **query}),
+            (f"/v1/sketches/{name}/estimates", {"index": list(live.index), **query}),
             (f"/v1/sketches/{name}/norm", {"power": 2, **query}),
         ]
     return found
@@ -137,7 +137,9 @@ def _long(body: Json) -> Json:
     """The same with columns so long that they are read in pieces, in a thread of the pool."""
     times = 4000
     return {
-        name: value * times if isinstance(value, list) and name not in ("x", "queries") else value
+        name: value * times
+        if isinstance(value, list) and name not in ("x", "X", "queries")
+        else value
         for name, value in body.items()
     }
 
@@ -156,7 +158,8 @@ def good_requests() -> list[tuple[str, Json]]:
         found += questions
         found.append((questions[1][0], _long(questions[1][1])))
         asked.append({"sketch": name, **questions[0][1]})
-        found.append((f"/v1/sketches/{name}/merge", {"source": name, "operands": ["y"]}))
+        main = live.updates[0].get("operand", "y")
+        found.append((f"/v1/sketches/{name}/merge", {"source": name, "operands": [main]}))
         found.append((f"/v1/sketches/{name}/merge", {"source": name}))
         found.append((f"/v1/sketches/{name}/seal", {"operand": "y"}))
         found.append(("/v1/plan", live.spec))

@@ -19,8 +19,9 @@ import httpx
 
 from sketch_core.batch import Columns, quantise
 from sketch_core.codec import from_snapshot, to_snapshot
+from sketch_core.resolve import resolve
 from sketch_core.sketch import Sketch, new_sketch
-from sketch_core.spec import OPERANDS, resolve
+from sketch_core.spec import OPERANDS
 from tests.hostile import acknowledged
 from tests.hostile.live_sketches import LIVE
 

@@ -24,6 +24,8 @@ class Live:
     updates: tuple[Json, ...]
     query: Json = field(default_factory=dict)
     several: Json = field(default_factory=dict)
+    #: What point estimates are asked at.
+    index: tuple[Any, ...] = (3, 9)
     sealed: tuple[str, ...] = ()
 
 
@@ -33,6 +35,18 @@ _ROWS: Final[Json] = {"operand": "A", "row": [7, 9], "values": [[1, 0, 0.5], [0,
 _STREAMED: Final[Json] = {"operand": "x", "index": [0, 2], "delta": [1, -1]}
 _QUERY: Final[Json] = {"x": [1, -0.5, 2]}
 _QUERIES: Final[Json] = {"queries": [[1, 0, 0], [0.5, 1, -1]]}
+
+
+_FIRST: Final[Json] = {"operand": "A1", "row": [7, 9], "values": [[1, 0.5], [0, 2]]}
+_SECOND: Final[Json] = {"operand": "A2", "row": [7, 8], "column": [2, 0], "delta": [1, -0.5]}
+_MIDDLE: Final[Json] = {"operand": "X", "row": [0, 1], "values": [[1, 0, 2], [0, 1, -1]]}
+_X: Final[Json] = {"X": [[1, 0, 2], [0.5, 1, -1]]}
+_PLACES: Final = ([7, 7], [9, 8])
+
+
+def _tensor(n: int, **more: Any) -> Json:
+    return {"kind": "tensor", "shape": {"n1": n, "n2": n, "d1": 2, "d2": 3}, "seed": 11,
+            "samples": 2, **more}  # fmt: skip
 
 
 def _vector(n: int, **more: Any) -> Json:
@@ -60,6 +74,23 @@ LIVE: Final[dict[str, Live]] = {
     "matrix.streamed": Live(_matrix(60, method="exact"), (_ENTRIES, _ROWS, _STREAMED)),
     "matrix.fixed": Live(
         _matrix(1000, method="sketch", width=64, x=[1, -0.5, 2]), (_ENTRIES, _ROWS)
+    ),
+    "tensor": Live(
+        _tensor(1 << 40, method="sketch", width=64, second_width=64, estimate_width=64),
+        (_FIRST, _SECOND),
+        _X,
+        index=_PLACES,
+    ),
+    "tensor.streamed": Live(
+        _tensor(5000, method="sketch", width=64, second_width=64, estimate_width=64),
+        (_FIRST, _SECOND, _MIDDLE),
+        index=_PLACES,
+    ),
+    "tensor.exact": Live(_tensor(60, method="exact"), (_FIRST, _SECOND), _X, index=_PLACES),
+    "tensor.softmax": Live(
+        _tensor(40, method="exact", distribution={"softmax": {"temperature": 2}}, **_X),
+        (_FIRST, _SECOND),
+        index=_PLACES,
     ),
 }
 #: Names no live sketch has: valid, odd, and tricks with paths.
