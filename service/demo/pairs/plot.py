@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+from matplotlib.ticker import MaxNLocator
 
 from service.demo.law import F64
 from service.demo.pairs.findings import CaseFindings, Findings
@@ -39,14 +40,17 @@ def save(path: Path, findings: Findings) -> None:
             exact, drawn, against = part.subplots(1, 3, width_ratios=(1, 1, 0.82))
             _map(exact, item.shares, norm, "exact law")
             image = _map(drawn, item.drawn, norm, f"{item.draws:,} pairs drawn")
-            exact.set_ylabel("queries")
+            exact.set_ylabel("queries, likewise")
             if item.case.thinned:
                 _name_gap(exact, item)
-            bar = part.colorbar(image, ax=[exact, drawn], pad=0.015, aspect=16)
-            bar.set_label("mass of a block\n(1: an even share)", fontsize=8.5)
+            bar = part.colorbar(image, ax=[exact, drawn], pad=0.015, aspect=16, format="%g")
+            bar.set_label("mass of a block, 1 where even", fontsize=8.5)
+            bar.set_ticks([tick for tick in (0, 1, 2, 4, 6) if tick <= largest])
             bar.outline.set_visible(False)
             bar.ax.tick_params(labelsize=8.5)
             _against(against, item)
+        # Once, where the points leave it room.
+        against.legend(loc="lower right", fontsize=8.5, borderaxespad=0.1)
         figure.get_layout_engine().set(w_pad=0.1, h_pad=0.08)  # type: ignore[union-attr, call-arg]
         figure.savefig(path, dpi=150)
 
@@ -57,7 +61,7 @@ def _map(axes: Axes, shares: F64, norm: PowerNorm, title: str) -> AxesImage:
     axes.set_title(title, fontsize=9.5, fontweight="normal", pad=6)
     axes.set_xticks([])
     axes.set_yticks([])
-    axes.set_xlabel("keys")
+    axes.set_xlabel("keys, in order of the head's second direction")
     for spine in axes.spines.values():
         spine.set_visible(True)
     return image
@@ -89,6 +93,8 @@ def _against(axes: Axes, item: CaseFindings) -> None:
               label="a block")  # fmt: skip
     axes.set_xlim(0.0, top)
     axes.set_ylim(0.0, top)
-    axes.set_xlabel("exact mass of a block")
-    axes.set_ylabel("drawn")
-    axes.legend(loc="upper left", fontsize=8.5)
+    axes.set_xlabel("mass of a block, exact")
+    axes.set_ylabel("mass drawn")
+    # Whole numbers, so that the panels of both cases are as wide.
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))

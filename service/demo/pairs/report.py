@@ -90,7 +90,7 @@ def times(collected: Collected, size: Size) -> str:
         f"streaming  {spent['streaming']:5.1f} s  {collected.numbers:,} numbers over HTTP",
         f"folding    {spent['folding']:5.1f} s  them into {size.sketches} sketches,"
         f" {spent['folding'] / size.sketches:.1f} s each;"
-        f" {spent['folding deletions'] / size.sketches:.1f} s for what was deleted",
+        f" {spent['folding deletions'] / size.sketches:.1f} s each for the deletions",
         f"drawing    {spent['drawing']:5.1f} s  {drawn:,} pairs,"
         f" {1000 * spent['drawing'] / max(drawn, 1):.1f} ms each; a new X folds nothing again",
     )
