@@ -142,7 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     grid = argparse.ArgumentParser(add_help=False)
     grid.add_argument("--long", action="store_true")
     chosen, rest = grid.parse_known_args(arguments)
-    run(benchmark(chosen.long), rest)
+    run(benchmark(chosen.long), rest, " --long" if chosen.long else "")
 
 
 if __name__ == "__main__":

@@ -220,15 +220,20 @@ def parser(name: str, about: str) -> argparse.ArgumentParser:
     return made
 
 
-def run(benchmark: Benchmark, arguments: Sequence[str] | None = None) -> dict[str, Any]:
-    """The command line of a benchmark: measure, print, write. Returns the report."""
+def run(
+    benchmark: Benchmark, arguments: Sequence[str] | None = None, grid: str = ""
+) -> dict[str, Any]:
+    """The command line of a benchmark: measure, print, write. Returns the report.
+
+    grid: the option of its own that a benchmark was given, for the command that it reports.
+    """
     options = parser(benchmark.name, benchmark.about)
     options.add_argument("--rounds", type=int, help="of each timing")
     options.add_argument("--blas-threads", type=int, default=1)
     chosen = options.parse_args(arguments)
     if chosen.rounds is not None and chosen.rounds < 2:
         options.error("--rounds: at least 2, for quartiles")
-    command = f"python -m benchmarks.{benchmark.name}{' --small' if chosen.small else ''}"
+    command = f"python -m benchmarks.{benchmark.name}{grid}{' --small' if chosen.small else ''}"
     # One thread unless told: as the service has it, and what a busy machine can give.
     with threadpoolctl.threadpool_limits(chosen.blas_threads, user_api="blas"):
         findings = benchmark.measure(Size(chosen.small, chosen.seed, chosen.rounds))
