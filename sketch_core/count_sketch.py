@@ -40,8 +40,9 @@ _MEDIAN_NETWORKS: Final[dict[int, tuple[tuple[int, int], ...]]] = {
     ),
 }  # fmt: skip
 
-#: Numbers scattered at a time: the working arrays stay within a second-level cache.
-CHUNK_NUMBERS: Final = 1 << 13
+#: Numbers scattered at a time: the working arrays stay within a second-level cache, and calls
+#: into numpy are few. Measured: 2^13 is a quarter slower, 2^16 half as slow again.
+CHUNK_NUMBERS: Final = 1 << 15
 
 
 def median_of_rows(rows: Cells) -> Cells:

@@ -15,7 +15,7 @@ Guarantee. Exact up to rounding of increments and of float64 sums (4 · eps · d
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Final
 
 import numpy as np
@@ -51,9 +51,10 @@ class ExactTensor(OperandState):
         self._energies = spec.distribution.power == 2.0
         self._triangle: F64 | None = None
 
-    def _changed(self) -> None:
-        super()._changed()
-        self._triangle = None
+    def _changed(self, operands: Collection[str]) -> None:
+        super()._changed(operands)
+        if "A2" in operands:
+            self._triangle = None
 
     def _matrices(self, queries: F64 | None) -> F64:
         matrices = self._queries(queries)

@@ -78,7 +78,7 @@ class OperandState:
                 "name exactly one operand: Y is linear in each of A1, A2 and X, not in all together"
             )
         self._state.add(other._state, wanted)
-        self._changed()
+        self._changed(wanted)
 
     def apply(self, batches: Sequence[Batch]) -> None:
         """Add increments; batches come from batch.quantise with this spec."""
@@ -88,12 +88,13 @@ class OperandState:
                 self._add_dense(operand, parts)
             else:
                 self._tables[name].add(parts)
-        self._changed()
+        self._changed({batch.operand for batch in batches})
 
-    def _changed(self) -> None:
-        """Called after every change of the state: drop what was derived from it."""
-        for tables in self._tables.values():
-            tables.changed()
+    def _changed(self, operands: Collection[str]) -> None:
+        """Called after every change of some operands: drop what was derived from them."""
+        for name in operands:
+            if name in self._tables:
+                self._tables[name].changed()
 
     def _add_dense(self, operand: Operand, parts: list[Batch]) -> None:
         if operand.name not in self._state.arrays:

@@ -194,9 +194,14 @@ class OperandTables:
         known = self._maxima.get((name, which))
         if known is None:
             array = self.cells(name, which)
-            known = np.zeros(array.shape[1])
-            for _, piece in _float_pieces(array):
-                np.maximum(known, np.abs(piece, out=piece).max(axis=0), out=known)
+            high, low = array[0].copy(), array[0].copy()
+            step = max(1, _CONVERTED_NUMBERS // array.shape[1])
+            for start in range(0, array.shape[0], step):
+                piece = array[start : start + step]
+                np.maximum(high, piece.max(axis=0), out=high)
+                np.minimum(low, piece.min(axis=0), out=low)
+            # In float, because |-2^63| is no int64.
+            known = np.maximum(high.astype(np.float64), -low.astype(np.float64))
             self._maxima[name, which] = known
         return known
 

@@ -20,6 +20,7 @@ Guarantee. Given the tables' hashes, i1 has probability ‖Y[i1, :]‖² / ‖Y�
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
 import numpy as np
 import numpy.typing as npt
@@ -53,9 +54,11 @@ class TensorSketch(OperandState):
         self._first, self._second = self._tables["A1"], self._tables["A2"]
         self._triangles: dict[str, F64] = {}
 
-    def _changed(self) -> None:
-        super()._changed()
-        self._triangles = {}
+    def _changed(self, operands: Collection[str]) -> None:
+        super()._changed(operands)
+        self._triangles = {
+            name: known for name, known in self._triangles.items() if name not in operands
+        }
 
     # ---- queries
 
