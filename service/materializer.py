@@ -67,7 +67,8 @@ class Version:
 
     @property
     def bytes(self) -> int:
-        return self.sketch.spec.memory_bytes + _OVERHEAD
+        spec = self.sketch.spec
+        return spec.memory_bytes + spec.derived_bytes + _OVERHEAD
 
 
 @dataclass(slots=True)

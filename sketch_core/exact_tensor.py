@@ -34,11 +34,10 @@ from sketch_core.results import Estimates, Norm, Sample
 from sketch_core.scaling import Race, natural_log
 from sketch_core.spec import Spec
 from sketch_core.state import LinearState
-from sketch_core.tensor_product import row_space, scaled_to_one, triangle
+from sketch_core.tensor_product import ROUNDING, row_space, scaled_to_one, triangle
 
 F64 = npt.NDArray[np.float64]
 
-_ROUNDING: Final = 4.0 * float(np.finfo(np.float64).eps)
 #: Numbers of Y that exist at a time.
 _BLOCK_NUMBERS: Final = 1 << 20
 
@@ -50,11 +49,14 @@ class ExactTensor(OperandState):
         super().__init__(spec, state)
         self._energies = spec.distribution.power == 2.0
         self._triangle: F64 | None = None
+        self._first_sizes: F64 | None = None
 
     def _changed(self, operands: Collection[str]) -> None:
         super()._changed(operands)
         if "A2" in operands:
             self._triangle = None
+        if "A1" in operands:
+            self._first_sizes = None
 
     def _matrices(self, queries: F64 | None) -> F64:
         matrices = self._queries(queries)
@@ -86,11 +88,21 @@ class ExactTensor(OperandState):
             self._triangle = known
         return known
 
+    def _column_sizes(self) -> F64:
+        """max |number| of each column of A1, float64 (d1,); kept until a change."""
+        known = self._first_sizes
+        if known is None:
+            known = np.zeros(self.spec.d)
+            for part in self._parts("A1"):
+                np.maximum(known, np.abs(self._floats("A1", part)).max(axis=0), out=known)
+            self._first_sizes = known
+        return known
+
     def _rows(self, x: F64, first: F64) -> F64:
         """Rows of Y for rows of A1, float64 (m, d1) to (m, n2); zero within rounding is zero."""
         assert self.spec.n2 is not None
         w, size = first @ x, np.abs(first) @ np.abs(x)
-        rounding = _ROUNDING * (x.shape[0] + x.shape[1])
+        rounding = ROUNDING * (x.shape[0] + x.shape[1])
         out = np.empty((first.shape[0], self.spec.n2))
         for part in self._parts("A2"):
             second = self._floats("A2", part)
@@ -126,12 +138,12 @@ class ExactTensor(OperandState):
 
     def _row_sizes(self, x: F64) -> F64:
         """‖Y[i1, :]‖ of every row, float64 (n1,)."""
-        space = row_space(x, self._second_triangle())
+        space = row_space(x, self._second_triangle(), self._column_sizes())
         sizes = np.empty(self.spec.n)
         for part in self._parts("A1"):
             first = self._floats("A1", part)
             norms = row_norms(first @ space.weigh)
-            floor = _ROUNDING * self.spec.d * row_norms(np.abs(first) @ np.abs(space.weigh))
+            floor = ROUNDING * self.spec.d * row_norms(np.abs(first) @ np.abs(space.weigh))
             sizes[part] = np.where(norms <= floor, 0.0, norms)
         return sizes
 
@@ -194,17 +206,22 @@ class ExactTensor(OperandState):
         log_rate = 2.0 * np.log(sizes[alive][first])
         rows = self._arrivals(race, racing[first], race.first_gaps(racing[first]), log_rate,
                               count, complete=first.size == alive.size)  # fmt: skip
-        columns, value = np.empty(rows.size, dtype=np.uint64), np.empty(rows.size)
+        columns, value = np.empty(rows.size, dtype=np.uint64), np.zeros(rows.size)
         for position, row in self._chosen_rows(x, rows):
             second = self._second_race(draw, position)
             racing = np.flatnonzero(row).astype(np.uint64)
+            if not racing.size:
+                continue  # its energy is not rounding by the triangle, its numbers are
             key = scaled_keys(second, np.abs(row[racing]), second.scales(racing))
             columns[position] = racing[first_arrivals(key, second.bits(racing), 1)[0]]
             value[position] = row[columns[position]]
+        found = value != 0.0
+        if not found.any():
+            return empty_sample(draw, replacement=True, pairs=True)
         norm = float(np.linalg.norm(sizes))
-        pairs = np.stack([rows, columns], axis=1)
+        pairs, value = np.stack([rows, columns], axis=1)[found], value[found]
         values, norms = np.ldexp(value, unit), math.ldexp(norm, unit)
-        return _answer(pairs, values, (value / norm) ** 2, norms, count, draw)
+        return _answer(pairs, values, np.minimum((value / norm) ** 2, 1.0), norms, count, draw)
 
     def _sample_by_law(self, x: F64, count: int, draw: int) -> Sample:
         law = self.spec.distribution
@@ -260,7 +277,7 @@ class ExactTensor(OperandState):
         second = self._floats("A2", index[:, 1].astype(np.int64))
         y: F64 = np.einsum("ij,ij->i", first @ x, second)
         bound = np.einsum("ij,ij->i", np.abs(first) @ np.abs(x), np.abs(second))
-        y[np.abs(y) <= _ROUNDING * sum(x.shape) * bound] = 0.0
+        y[np.abs(y) <= ROUNDING * sum(x.shape) * bound] = 0.0
         return y
 
     def norm(self, power: float | None = None, *, queries: F64 | None = None) -> list[Norm]:

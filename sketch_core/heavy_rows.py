@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +36,10 @@ from sketch_core.heavy_hitters import (
 from sketch_core.sizing import DETECTION
 
 F64 = npt.NDArray[np.float64]
+
+
+#: Numbers of candidates' rows that exist at a time.
+_ROW_NUMBERS: Final = 1 << 19
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +78,29 @@ def row_norms(rows: F64) -> F64:
     return norms
 
 
+def _estimated(
+    residual: F64, where: npt.NDArray[np.int64], sign: F64, value: F64
+) -> tuple[F64, F64, F64]:
+    """Medians of each candidate's rows, (m, r), their norms, and their means along them, (m,).
+
+    The rows of all candidates never exist at once.
+    """
+    depth, count = where.shape
+    estimate, along = np.empty_like(value), np.empty(count)
+    step = max(1, _ROW_NUMBERS // (depth * value.shape[1]))
+    for start in range(0, count, step):
+        part = slice(start, start + step)
+        rows = residual[where[:, part]]
+        rows *= sign[:, part, None]
+        rows += value[part]
+        mean = rows.mean(axis=0)
+        estimate[part] = median_of_rows(rows.reshape(depth, -1)).reshape(mean.shape)
+        along[part] = np.einsum("ij,ij->i", mean, estimate[part])
+    size = row_norms(estimate)
+    along /= np.where(size > 0.0, size, 1.0)
+    return estimate, size, along
+
+
 def _peel(
     table: Table, residual: F64, candidates: U64, tie_break: Callable[[U64], U64], floor: float
 ) -> RecoveredRows:
@@ -89,13 +117,7 @@ def _peel(
     sigma = root_mean_square(norms)
     largest = math.inf
     for _ in range(MAX_PEELINGS):
-        rows = residual[where]
-        rows *= sign[:, :, None]
-        rows += value
-        mean = rows.mean(axis=0)
-        estimate = median_of_rows(rows.reshape(table.depth, -1)).reshape(value.shape)
-        size = row_norms(estimate)
-        along = np.einsum("ij,ij->i", mean, estimate) / np.where(size > 0.0, size, 1.0)
+        estimate, size, along = _estimated(residual, where, sign, value)
         threshold = max(DETECTION * sigma, floor)
         before, trusted = trusted, trustworthy(size, along, threshold, table.depth)
         change = np.where(trusted[:, None], estimate, 0.0) - value

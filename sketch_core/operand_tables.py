@@ -28,11 +28,10 @@ from sketch_core.sizing import Sizes
 from sketch_core.spec import Operand
 from sketch_core.state import LinearState
 from sketch_core.table_cache import TABLES
+from sketch_core.tensor_product import ROUNDING
 
 F64 = npt.NDArray[np.float64]
 
-#: Twice the rounding of a product of d numbers, relative to the sum of their sizes, over d.
-ROUNDING: Final = 4.0 * float(np.finfo(np.float64).eps)
 #: Cells turned into floats at a time for a product with x: so few that a BLAS starts no
 #: threads for it, which on a busy machine triples the time of a query.
 _CONVERTED_NUMBERS: Final = 1 << 14
@@ -178,7 +177,7 @@ class OperandTables:
 
     def floors(self, name: str, which: int, sizes: F64) -> F64:
         """Bounds on the rounding of `products` with columns of these sizes, (d, q) to (q,)."""
-        bound: F64 = ROUNDING * sizes.shape[0] * (self._column_maxima(name, which) @ sizes)
+        bound: F64 = ROUNDING * sizes.shape[0] * (self.column_maxima(name, which) @ sizes)
         return bound
 
     def products(self, name: str, which: int, columns: F64) -> F64:
@@ -189,7 +188,7 @@ class OperandTables:
             np.matmul(piece, columns, out=products[start : start + piece.shape[0]])
         return products
 
-    def _column_maxima(self, name: str, which: int) -> F64:
+    def column_maxima(self, name: str, which: int = 0) -> F64:
         """max |cell| of each column, float64 (d,); remembered until the cells change."""
         known = self._maxima.get((name, which))
         if known is None:

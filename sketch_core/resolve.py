@@ -303,4 +303,15 @@ def _suggested(
     """The sizes of the first operand's tables, and of a tensor's second."""
     if shape.n2 is None:
         return sizing.suggest_sizes(shape.n, samples, power, **chosen), None
-    return sizing.suggest_tensor_sizes(shape.n, shape.n2, samples, chosen, second_chosen)
+    assert shape.d2 is not None
+    columns, directions = max(shape.d, shape.d2), min(shape.d, shape.d2)
+    first, second = sizing.suggest_tensor_sizes(
+        shape.n, shape.n2, columns, samples, chosen, second_chosen
+    )
+    if first.unscaled_cells < directions:
+        raise InvalidSpec(
+            f"times depth must be at least min(d1, d2) = {directions}: fewer buckets cannot "
+            "tell a row of Y from another",
+            pointer="/estimate_width",
+        )
+    return first, second

@@ -63,6 +63,8 @@ _MULTIPLE: Final = 32
 #: Width of a tensor's unscaled tables. A2's give the energies of rows, each with a relative
 #: standard deviation of √(2 / (depth · width)): 2 %, which seeds average out.
 TENSOR_ESTIMATE_WIDTH: Final = 1024
+#: It is at least this many times as wide as an operand has columns.
+TENSOR_BUCKETS_A_COLUMN: Final = 2
 
 #: Standard deviation of the median of t standard normal variables.
 _MEDIAN_DEVIATION: Final = {1: 1.0, 3: 0.6698, 5: 0.5357, 7: 0.4583, 9: 0.4075}
@@ -173,17 +175,20 @@ def suggest_sizes(
 def suggest_tensor_sizes(
     n1: int,
     n2: int,
+    columns: int,
     samples: int,
     chosen: Mapping[str, int],
     second_chosen: Mapping[str, int],
 ) -> tuple[Sizes, Sizes]:
     """Sizes for `samples` pairs of a tensor: of A1's tables, and of each of A2's.
 
-    A1's hierarchy brings `samples` rows; each of A2's one column. chosen, second_chosen:
+    A1's hierarchy brings `samples` rows; each of A2's one column. columns: the larger of d1
+    and d2, directions that an unscaled table must tell apart. chosen, second_chosen:
     sizes that are given, by name. The unscaled tables have one width, so that those of
     the operands convolve to one of Y.
     """
-    estimate = {"estimate_width": TENSOR_ESTIMATE_WIDTH} | dict(chosen)
+    default = max(TENSOR_ESTIMATE_WIDTH, _rounded_up(TENSOR_BUCKETS_A_COLUMN * columns))
+    estimate = {"estimate_width": default} | dict(chosen)
     first = suggest_sizes(n1, samples, 2.0, **estimate)
     shared = {"estimate_width": first.estimate_width, "depth": first.depth}
     return first, suggest_sizes(n2, 1, 2.0, **shared, **second_chosen)

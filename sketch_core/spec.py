@@ -200,6 +200,11 @@ class Spec:
         return 8 * self.state_cells
 
     @property
+    def derived_bytes(self) -> int:
+        """What questions keep beside the state until it changes: triangles of A1 and A2."""
+        return 0 if self.d2 is None else 8 * (self.d**2 + self.d2**2)
+
+    @property
     def exact_memory_bytes(self) -> int:
         return 8 * self.dense_cells
 

@@ -19,6 +19,7 @@ being those of the operands' tables along their buckets: O(m d1 d2 + m (d1 + d2)
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 import numpy as np
@@ -26,6 +27,7 @@ import numpy.typing as npt
 
 from sketch_core.count_sketch import CountSketch, median_of_rows
 from sketch_core.hashing import SECOND_REPETITION, U64, UNSCALED_REPETITION
+from sketch_core.tensor_product import ROUNDING
 
 F64 = npt.NDArray[np.float64]
 
@@ -53,9 +55,13 @@ class TensorSparse:
     def combine(self, first: F64, second: F64, x: F64) -> F64:
         """S y for y = (A1 ⊗ A2) vec(X), without the factor 1 / √s: float64 (s · w,).
 
+        Buckets within rounding of zero are zero.
+
         first: the table of A1, float64 (s · w, d1). second: of A2, (s · w, d2). x: X, (d1, d2).
         """
-        left = (first @ x).reshape(self.blocks, self.buckets, -1)
+        left = first @ x
+        left[np.abs(left) <= ROUNDING * x.shape[0] * (np.abs(first) @ np.abs(x))] = 0.0
+        left = left.reshape(self.blocks, self.buckets, -1)
         right = second.reshape(self.blocks, self.buckets, -1)
         total = np.zeros((self.blocks, self.buckets // 2 + 1), dtype=np.complex128)
         step = max(1, _TRANSFORMED_NUMBERS // (self.blocks * self.buckets))
@@ -65,6 +71,10 @@ class TensorSparse:
             product *= np.fft.rfft(right[:, :, part], axis=1)
             total += product.sum(axis=2)
         combined: F64 = np.fft.irfft(total, n=self.buckets, axis=1)
+        # What rounding leaves in empty buckets would pass for the noise of small numbers.
+        sizes = np.sqrt((left * left).sum(axis=1) * (right * right).sum(axis=1)).sum(axis=1)
+        floor = ROUNDING * math.log2(2 * self.buckets) * sizes
+        combined[np.abs(combined) <= floor[:, None]] = 0.0
         return combined.reshape(-1)
 
     def addresses(self, i1: U64, i2: U64) -> npt.NDArray[np.int64]:

@@ -22,7 +22,7 @@ every_mode = pytest.mark.parametrize("mode", ["query", "fixed", "streamed"])
 #: Three rows and three columns of Y that are not zero, at the ends of large modes.
 N1, N2 = (1 << 40) - 1, 1000
 FIRST = {0: [1.0, -2.0], 5: [0.5, 0.0], N1 - 1: [0.0, 4.0]}
-SECOND = {0: [1.0, 0.0, 2.0], 7: [0.0, -1.0, 0.5], N2 - 1: [3.0, 1.0, 0.0]}
+SECOND = {0: [1.0, 0.0, 2.0], 7: [0.0, -1.0, 0.5], N2 - 1: [3.0, 1.5, 0.0]}
 X = np.array([[1.0, 0.5, -0.25], [0.0, 2.0, 1.0]])
 Y = np.array(list(FIRST.values())) @ X @ np.array(list(SECOND.values())).T
 
@@ -280,3 +280,99 @@ def test_inner_products_of_two_sketches() -> None:
     assert isinstance(other, TensorSketch)
     found = one.inner_product(other, X, 2.0 * X)
     assert found == pytest.approx(2.0 * float((Y * Y).sum()), rel=0.2)
+
+
+@both
+def test_small_directions_live_beside_large_ones(method: str) -> None:
+    """Columns of A1 and A2 of any scale: only what X makes of them counts."""
+    rng = np.random.default_rng(6)
+    a1, a2 = rng.standard_normal((40, 2)), rng.standard_normal((30, 2))
+    cases = [
+        # X touches the small column of A2 alone.
+        (a1, a2 * [2.0**30, 2.0**-20], np.array([[0.0, 1.0], [0.0, -0.5]])),
+        # The large row of X meets a column of A1 that is zero, or tiny.
+        (a1 * [0.0, 1.0], a2, np.diag([1.0, 1e-16])),
+        (a1 * [2.0**-20, 2.0**30], a2, np.array([[1.0, 0.0], [0.0, 2.0**-50]])),
+    ]
+    # Cells hold no numbers so far apart: there a sketch would say that it is not exact.
+    for first, second, x in cases if method == "exact" else cases[1:2]:
+        request = {"n1": 40, "n2": 30, "d1": 2, "d2": 2, "method": method, "samples": 8}
+        spec = spec_of("tensor", **request, quantum_bits=24)
+        first, second = (np.ldexp(np.rint(np.ldexp(one, 24)), -24) for one in (first, second))
+        sketch = sketch_of(
+            spec,
+            [row_batch(spec, dict(enumerate(first.tolist())), "A1"),
+             row_batch(spec, dict(enumerate(second.tolist())), "A2")],
+        )  # fmt: skip
+        y = first @ x @ second.T
+        [sample] = sketch.sample(8, queries=x[None])
+        assert sample.status == "ok"
+        known = y[tuple(sample.index.astype(np.int64).T)]
+        assert (np.abs(sample.value - known) <= 0.25 * np.abs(y).max()).all()
+        assert np.median(np.abs(sample.value - known) / np.abs(known)) <= 0.05
+        assert sketch.norm(queries=x[None])[0].norm == pytest.approx(np.linalg.norm(y), rel=0.15)
+
+
+def test_what_is_rounding_to_one_stage_is_no_error_of_the_other() -> None:
+    """Rows whose energy is no rounding, each of whose numbers is: answered, not failed on."""
+    for gap in range(4, 800, 4):
+        spec = spec_of("tensor", n1=1, n2=1, d1=1, d2=2, method="exact", quantum_bits=24)
+        second = [[2.0**30, 2.0**30 + gap * 2.0**-24]]
+        batches = [row_batch(spec, {0: [1.0]}, "A1"), row_batch(spec, {0: second[0]}, "A2")]
+        sketch = sketch_of(spec, batches)
+        [sample] = sketch.sample(2, queries=np.array([[[1.0, -1.0]]]))
+        assert sample.status in ("ok", "empty")
+        if sample.status == "ok":
+            assert sample.value.tolist() == [-gap * 2.0**-24] * 2
+    rng = np.random.default_rng(0)
+    for _ in range(100):
+        spec = spec_of("tensor", n1=4, n2=3, d1=3, d2=3, method="exact", samples=4)
+        rows = {i: [v] * 3 for i, v in enumerate(rng.standard_normal(3).tolist())}
+        x = rng.standard_normal((3, 3))
+        x -= x.mean(axis=1, keepdims=True)
+        sketch = sketch_of(spec, [row_batch(spec, rows, "A1"), row_batch(spec, rows, "A2")])
+        assert sketch.sample(4, queries=x[None])[0].status in ("empty", "partial", "ok")
+
+
+def test_what_is_empty_has_no_norm_and_no_estimates() -> None:
+    spec = spec_of("tensor", n1=500, n2=400, d1=3, d2=3, method="sketch", samples=4)
+    rng = np.random.default_rng(2)
+    along = {i: [1.0, 1.0, 1.0] for i in range(50)}
+    rows = {i: rng.standard_normal(3).tolist() for i in range(50)}
+    sketch = sketch_of(spec, [row_batch(spec, along, "A1"), row_batch(spec, rows, "A2")])
+    x = np.outer([0.1, 0.2, -0.3], rng.standard_normal(3))
+    x -= x.mean(axis=0)
+    assert sketch.sample(4, queries=x[None])[0].status == "empty"
+    assert sketch.norm(queries=x[None])[0].norm == 0.0
+    pairs = np.array([[i, j] for i in range(20) for j in range(20)], dtype=np.uint64)
+    [found] = sketch.estimate(pairs, queries=x[None])
+    assert not found.value.any()
+
+
+@pytest.mark.statistical
+def test_standard_errors_of_sparse_products_are_no_rounding_noise() -> None:
+    """Four rows by four, tables of 512: errors within three standard errors as a group.
+
+    Errors come from the few tables in which pairs meet; over 200 seeds their sum of squares is at
+    most nine times what the standard errors say, and not zero.
+    """
+    rng = np.random.default_rng(8)
+    squared = promised = 0.0
+    for seed in range(200):
+        spec = spec_of(
+            "tensor", n1=1000, n2=1000, d1=2, d2=2, method="sketch", samples=1,
+            estimate_width=512, seed=seed,
+        )  # fmt: skip
+        first, second = ({int(i): rng.standard_normal(2).tolist() for i in rng.choice(1000, 4)}
+                         for _ in range(2))  # fmt: skip
+        sketch = sketch_of(spec, [row_batch(spec, first, "A1"), row_batch(spec, second, "A2")])
+        x = rng.standard_normal((2, 2))
+        pairs = rng.integers(0, 1000, (2000, 2)).astype(np.uint64)
+        [found] = sketch.estimate(pairs, queries=x[None])
+        known = np.array([
+            np.array(first.get(i, [0.0, 0.0])) @ x @ np.array(second.get(j, [0.0, 0.0]))
+            for i, j in pairs.tolist()
+        ])  # fmt: skip
+        squared += float(((found.value - known) ** 2).sum())
+        promised += float((found.standard_error**2).sum())
+    assert 0.0 < squared <= 9.0 * promised

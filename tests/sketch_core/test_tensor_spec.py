@@ -46,6 +46,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"X": [[1, 2, 3], [1, 2, 1e300]]}, "/X/1/2"),
     ({"X": [[1e-30, 0, 0], [0, 0, 0]]}, "/X"),
     ({"second_width": 0}, "/second_width"),
+    ({"shape": {**SHAPE, "d1": 40, "d2": 50}, "estimate_width": 7}, "/estimate_width"),
     ({"second_upper_width": (1 << 22) + 1}, "/second_upper_width"),
     ({"kind": "vector", "shape": {"n": 5}, "second_width": 5}, "/second_width"),
     ({"kind": "matrix", "shape": {"n": 5, "d": 2}, "X": [[1, 2]]}, "/X"),
@@ -99,6 +100,15 @@ def test_unscaled_tables_convolve() -> None:
         assert spec.sizes.unscaled_cells == spec.second_sizes.unscaled_cells
         assert spec.sizes.depth == spec.second_sizes.depth
     assert _resolved(width=9, second_width=11).second_sizes.width == 11  # type: ignore[union-attr]
+
+
+def test_unscaled_tables_tell_all_directions_apart() -> None:
+    wide = _resolved(shape={**SHAPE, "d1": 1000, "d2": 3})
+    assert wide.sizes is not None
+    assert wide.sizes.estimate_width >= 2000
+    narrow = _resolved(shape={**SHAPE, "d1": 40, "d2": 50}, estimate_width=8)
+    assert narrow.sizes is not None
+    assert narrow.sizes.unscaled_cells == 40
 
 
 def test_memory_counts_every_cell() -> None:

@@ -106,6 +106,14 @@ def kronecker(rng: np.random.Generator) -> TensorStream:
     return _of(250, 250, 4, 3)(rng, x=x)
 
 
+def spiky_and_flat(rng: np.random.Generator) -> TensorStream:
+    """Two rows of equal energy: of one column, and of 199. The second stage finds either alike."""
+    second = np.zeros((200, 2))
+    second[0, 0] = 1.0
+    second[1:, 1] = rng.choice([-1.0, 1.0], 199) / np.sqrt(199.0)
+    return _of(2, 200, 2, 2)(rng, first=np.eye(2), second=second, x=np.eye(2))
+
+
 def blocks(rng: np.random.Generator) -> TensorStream:
     """Y[i1, i2] is zero unless i1 = i2 modulo 4: three quarters of all pairs."""
     first = np.eye(4)[np.arange(300) % 4] * rng.uniform(0.5, 2.0, (300, 1))
@@ -159,6 +167,7 @@ SHORT: Final = [
     Case("low rank", low_rank, "streamed"),
     Case("Kronecker X", kronecker, "fixed"),
     Case("blocks", blocks),
+    Case("a spiky and a flat row", spiky_and_flat),
     Case("half cancelled in 2^40", half_cancelled, "streamed", shift=HEAVY_SHIFT),
 ]
 #: Ways to ask that the long grid goes through, with the pairs a list has.
