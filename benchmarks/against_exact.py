@@ -30,7 +30,7 @@ from benchmarks.measuring.report import (
     processors,
     run,
 )
-from benchmarks.measuring.streams import F64, fill_rows, spec_of
+from benchmarks.measuring.streams import F64, fill_rows, no_rows, spec_of
 from benchmarks.measuring.timing import interleaved
 from sketch_core.sketch import Sketch, new_sketch
 
@@ -49,8 +49,8 @@ def dense_query(matrix: F64, x: F64, count: int, rng: np.random.Generator) -> np
 
 
 def _first_sample(sketch: Sketch, queries: F64) -> object:
-    """A question after an update (of nothing) has dropped what was derived."""
-    sketch.apply([])
+    """A question after an update has dropped what was derived."""
+    sketch.apply([no_rows(sketch.spec, "A")])
     return sketch.sample(COUNT, queries=queries)
 
 

@@ -20,7 +20,14 @@ from typing import Any, Final
 import numpy as np
 
 from benchmarks.measuring.report import Benchmark, Column, Findings, Row, Size, Target, run
-from benchmarks.measuring.streams import F64, fill_rows, heavy_tailed_rows, row_batch, spec_of
+from benchmarks.measuring.streams import (
+    F64,
+    fill_rows,
+    heavy_tailed_rows,
+    no_rows,
+    row_batch,
+    spec_of,
+)
 from benchmarks.measuring.timing import interleaved
 from sketch_core.sketch import Sketch, new_sketch
 
@@ -63,8 +70,8 @@ class DenseOperands:
 
 
 def _sample_first(sketch: Sketch, count: int, x: F64) -> object:
-    """A question after an update (of nothing) has dropped what was derived."""
-    sketch.apply([])
+    """A question after an update of both operands has dropped what was derived."""
+    sketch.apply([no_rows(sketch.spec, name) for name in ("A1", "A2")])
     return sketch.sample(count, queries=x)
 
 

@@ -37,6 +37,12 @@ def row_batch(spec: Spec, operand: str, rows: npt.NDArray[np.integer], values: F
     return quantise(spec, Columns(operand, row=rows, values=values))[0]
 
 
+def no_rows(spec: Spec, operand: str) -> Batch:
+    """An update that changes an operand, for all a sketch knows, and costs nothing to fold."""
+    columns = spec.operand(operand).columns
+    return row_batch(spec, operand, np.empty(0, dtype=np.int64), np.empty((0, columns)))
+
+
 def touched_coordinates(n: int, most: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
     """All coordinates, or about `most` random ones where there are more; none twice."""
     if n <= most:
