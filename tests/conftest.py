@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from typing import Any
 
+import hypothesis
 import numpy as np
 import pytest
 
@@ -30,6 +32,17 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_report_header(config: pytest.Config) -> str:
     """Say how to repeat this run."""
     return f"seed: {config.stash[_SEED]} (repeat with --seed {config.stash[_SEED]})"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Seed every Hypothesis test from --seed and its name."""
+    for item in items:
+        # A state machine's test is a method.
+        test: Any = getattr(getattr(item, "obj", None), "__func__", getattr(item, "obj", None))
+        if hypothesis.is_hypothesis_test(test):
+            text = f"{config.getoption('--seed')}/{item.nodeid}"
+            digest = hashlib.sha256(text.encode()).digest()
+            hypothesis.seed(int.from_bytes(digest[:8], "little"))(test)
 
 
 @pytest.fixture
