@@ -37,11 +37,12 @@ def read_request(
     request: Mapping[str, Any], settings: Settings, *, check_limits: bool = True
 ) -> Plan:
     """Resolve a request. Raises InvalidRequest with the pointer of the field at fault."""
-    fields = {name: value for name, value in request.items() if value is not None}
+    asked = {name: value for name, value in request.items() if name != "ttl_seconds"}
+    fields = {name: value for name, value in asked.items() if value is not None}
     _check_fixed_numbers(fields, settings)
-    ttl_seconds = read_ttl(fields.pop("ttl_seconds", None), settings)
+    ttl_seconds = read_ttl(request.get("ttl_seconds"), settings)
     try:
-        spec = resolve(fields)
+        spec = resolve(asked)  # nulls too: an unknown field is refused even without a value
     except InvalidSpec as error:
         raise InvalidRequest(error.detail, code="invalid_spec", pointer=error.pointer) from error
     if check_limits:

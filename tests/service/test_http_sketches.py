@@ -299,3 +299,14 @@ def test_indices_over_two_to_the_53_travel_as_strings(service: Service, name: st
     estimated = service.post(f"{path}/estimates", {"index": [large, 7]}).json()
     assert estimated["index"] == [large, 7]
     assert estimated["value"][0] == 4.0
+
+
+def test_an_unknown_field_is_refused_even_without_a_value(service: Service) -> None:
+    """It was dropped with the nulls, and the plan's advice then failed on it."""
+    spec = {"kind": "vector", "shape": {"n": 5}, "row": None}
+    for method, path in (("PUT", "/v1/sketches/odd"), ("POST", "/v1/plan")):
+        answer = service.client.request(method, path, json=spec)
+        assert answer.status_code == 422, answer.text
+        assert answer.json()["errors"][0]["pointer"] == "/row"
+    known = {"kind": "vector", "shape": {"n": 5}, "samples": None, "ttl_seconds": None, "x": None}
+    assert service.client.post("/v1/plan", json=known).status_code == 200
