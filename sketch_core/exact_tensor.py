@@ -238,18 +238,24 @@ class ExactTensor(OperandState):
         shift = float(logs[alive].max())
         log_total = shift + log_sum(logs[alive] - shift)
         columns, value = np.empty(rows.size, dtype=np.uint64), np.empty(rows.size)
+        served = np.zeros(rows.size, dtype=bool)
         for position, row in self._chosen_rows(x, rows):
             second = self._second_race(draw, position)
             alive = np.arange(row.size) if law.power is None else np.flatnonzero(row)
+            if not alive.size:
+                continue  # formed alone, it rounds to zero where it did not in its block
+            served[position] = True
             sizes = preference(law, row[alive])
             racing = alive.astype(np.uint64)
             log_share = log_ratio(law, sizes, float(sizes.max()))
             key = log_share - natural_log(second.unrounded_gaps(racing))
             columns[position] = racing[first_arrivals(key, second.bits(racing), 1)[0]]
             value[position] = row[columns[position]]
-        shares = np.exp(log_ratio(law, preference(law, value), top) - log_total)
-        norm = norm_of_logs(law, top, log_total)
-        return _answer(np.stack([rows, columns], axis=1), value, shares, norm, count, draw)
+        if not served.any():
+            return empty_sample(draw, replacement=True, pairs=True)
+        pairs, value = np.stack([rows, columns], axis=1)[served], value[served]
+        shares = np.exp(np.minimum(log_ratio(law, preference(law, value), top) - log_total, 0.0))
+        return _answer(pairs, value, shares, norm_of_logs(law, top, log_total), count, draw)
 
     def _arrivals(
         self, race: Race, index: U64, gaps: F64, log_rate: F64, count: int, *, complete: bool
