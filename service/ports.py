@@ -20,6 +20,8 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from service.errors import QuotaExceeded
+
 #: The digest of an empty log.
 EMPTY_DIGEST = "0" * 40
 
@@ -160,6 +162,24 @@ class Tail:
 
 
 @dataclass(frozen=True, slots=True)
+class Allowance:
+    """What a tenant may have in all: sketches, and bytes of their states. None is no limit."""
+
+    sketches: int | None = None
+    state_bytes: int | None = None
+
+    def check(self, sketches: int, state_bytes: int, adding: int) -> None:
+        """Raise QuotaExceeded if one more, of `adding` bytes, is too much for what there is."""
+        if self.sketches is not None and sketches + 1 > self.sketches:
+            raise QuotaExceeded(f"the tenant has {sketches} of {self.sketches} sketches")
+        if self.state_bytes is not None and state_bytes + adding > self.state_bytes:
+            raise QuotaExceeded(
+                f"the tenant's sketches hold {state_bytes} of {self.state_bytes} bytes; "
+                f"this one would take {adding}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class SketchUsage:
     """Bytes of one sketch: its folded state, and its log since the checkpoint."""
 
@@ -173,13 +193,14 @@ class Usage:
     """What the metrics show. sketches: count by tenant. largest: the biggest ones by total bytes.
 
     other: by tenant, (state bytes, log bytes) summed over the sketches not in `largest`.
-    backlog: coordinates not yet compacted, over everything. idempotency_keys: how many
-    are remembered.
+    state_bytes: by tenant, over all its sketches. backlog: coordinates not yet compacted,
+    over everything. idempotency_keys: how many are remembered.
     """
 
     sketches: dict[str, int] = field(default_factory=dict)
     largest: list[SketchUsage] = field(default_factory=list)
     other: dict[str, tuple[int, int]] = field(default_factory=dict)
+    state_bytes: dict[str, int] = field(default_factory=dict)
     backlog: int = 0
     idempotency_keys: int = 0
 
@@ -200,10 +221,14 @@ class Store(Protocol):
         """Return when the store can read and write; raises StoreUnavailable."""
         ...
 
-    async def create(self, record: Record) -> tuple[Record, bool]:
+    async def create(
+        self, record: Record, allowance: Allowance | None = None
+    ) -> tuple[Record, bool]:
         """Store a new sketch with an empty log unless its name exists.
 
-        Returns (the stored record, whether it is new).
+        Returns (the stored record, whether it is new). Raises QuotaExceeded for a new
+        sketch with which its tenant would exceed the allowance; two creations at once
+        never both take the last place.
         """
         ...
 

@@ -120,6 +120,16 @@ def read_tail(
     return Tail(checkpoint, _entries(connection, sketch, position, start + max_bytes), head)
 
 
+def tenant_totals(connection: sqlite3.Connection, tenant: str, now: float) -> tuple[int, int]:
+    """(how many sketches the tenant has, bytes of their states)."""
+    row: tuple[int, int] = connection.execute(
+        """SELECT count(*), coalesce(sum(state_bytes), 0) FROM sketches
+        WHERE tenant = ? AND coalesce(expires_at > ?, TRUE)""",
+        (tenant, now),
+    ).fetchone()
+    return row
+
+
 def usage(connection: sqlite3.Connection, now: float, largest: int) -> Usage:
     """As Store.usage. Counts every sketch and key: meant for a scrape, not for a request."""
     named = [
@@ -132,6 +142,7 @@ def usage(connection: sqlite3.Connection, now: float, largest: int) -> Usage:
         )
     ]
     sketches: dict[str, int] = {}
+    states: dict[str, int] = {}
     rest: dict[str, tuple[int, int, int]] = {}
     backlog = 0
     for tenant, count, state_bytes, log_bytes, coordinates in connection.execute(
@@ -140,6 +151,7 @@ def usage(connection: sqlite3.Connection, now: float, largest: int) -> Usage:
         {"now": now},
     ):
         sketches[tenant] = count
+        states[tenant] = state_bytes
         rest[tenant] = (count, state_bytes, log_bytes)
         backlog += coordinates
     for item in named:
@@ -155,7 +167,7 @@ def usage(connection: sqlite3.Connection, now: float, largest: int) -> Usage:
         {"now": now},
     ).fetchone()
     other = {tenant: (state, log) for tenant, (count, state, log) in rest.items() if count > 0}
-    return Usage(sketches, named, other, backlog, keys)
+    return Usage(sketches, named, other, states, backlog, keys)
 
 
 def _record(row: tuple[Any, ...]) -> Record:

@@ -15,13 +15,14 @@ from dataclasses import replace
 from service.errors import NotFound
 from service.ports import (
     EMPTY_DIGEST,
+    Allowance,
     Checkpoint,
     Idempotency,
     Record,
     SketchKey,
 )
 from service.sqlite_appends import Appends
-from service.sqlite_reads import find_id, find_record
+from service.sqlite_reads import find_id, find_record, tenant_totals
 
 #: `garbage.through` of a sketch of which nothing remains.
 WHOLE_SKETCH = 2**62
@@ -39,12 +40,15 @@ class Transaction:
         self.appends = Appends(connection, now)
         self.left_garbage = False
 
-    def create(self, record: Record) -> tuple[Record, bool]:
+    def create(self, record: Record, allowance: Allowance | None = None) -> tuple[Record, bool]:
         """As Store.create."""
         self.appends.flush()
         existing = find_record(self._connection, record.key, self._now)
         if existing is not None:
             return existing, False
+        if allowance is not None:
+            held = tenant_totals(self._connection, record.key.tenant, self._now)
+            allowance.check(*held, record.state_bytes)
         self._remove(record.key)
         # A new log is empty, whatever the caller filled in.
         record = replace(

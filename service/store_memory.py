@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from service.errors import BacklogFull, Conflict, InvalidRequest, NotFound
 from service.ports import (
     EMPTY_DIGEST,
+    Allowance,
     Appended,
     Checkpoint,
     Clock,
@@ -105,11 +106,20 @@ class MemoryStore:
     async def ping(self) -> None:
         """As Store.ping."""
 
-    async def create(self, record: Record) -> tuple[Record, bool]:
+    async def create(
+        self, record: Record, allowance: Allowance | None = None
+    ) -> tuple[Record, bool]:
         """As Store.create."""
         sketch = self._find(record.key)
         if sketch is not None:
             return sketch.record, False
+        if allowance is not None:
+            held = [
+                other.record.state_bytes
+                for key, other in self._sketches.items()
+                if key.tenant == record.key.tenant and self._find(key) is not None
+            ]
+            allowance.check(len(held), sum(held), record.state_bytes)
         record = replace(
             record,
             position=0,
@@ -349,6 +359,7 @@ class MemoryStore:
         for record in records:
             tenant = record.key.tenant
             usage.sketches[tenant] = usage.sketches.get(tenant, 0) + 1
+            usage.state_bytes[tenant] = usage.state_bytes.get(tenant, 0) + record.state_bytes
         for record in records[:largest]:
             usage.largest.append(SketchUsage(record.key, record.state_bytes, record.log_bytes))
         for record in records[largest:]:

@@ -19,6 +19,7 @@ from typing import TypeVar
 from service import sqlite_reads
 from service.errors import StoreUnavailable
 from service.ports import (
+    Allowance,
     Appended,
     Checkpoint,
     Clock,
@@ -115,10 +116,13 @@ class SqliteStore:
         await self._read(lambda connection: connection.execute("SELECT * FROM pings").fetchone())
         await self._open_writer().submit(lambda transaction: transaction.ping())
 
-    async def create(self, record: Record) -> tuple[Record, bool]:
+    async def create(
+        self, record: Record, allowance: Allowance | None = None
+    ) -> tuple[Record, bool]:
         """As Store.create."""
-        size = len(record.spec) + len(record.request)
-        return await self._open_writer().submit(lambda t: t.create(record), size=size)
+        return await self._open_writer().submit(
+            lambda t: t.create(record, allowance), size=record.definition_bytes
+        )
 
     async def get(self, key: SketchKey) -> Record | None:
         """As Store.get."""

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from service.errors import ServiceError, StoreUnavailable
 from service.ports import (
+    Allowance,
     Appended,
     Checkpoint,
     Entry,
@@ -71,9 +72,11 @@ class TimedStore:
         with self._timed("ping"):
             await self._inner.ping()
 
-    async def create(self, record: Record) -> tuple[Record, bool]:
+    async def create(
+        self, record: Record, allowance: Allowance | None = None
+    ) -> tuple[Record, bool]:
         with self._timed("create"):
-            return await self._inner.create(record)
+            return await self._inner.create(record, allowance)
 
     async def get(self, key: SketchKey) -> Record | None:
         with self._timed("get"):
