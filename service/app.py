@@ -38,6 +38,7 @@ from service.metrics import Metrics
 from service.middleware import RequestBoundary
 from service.pool import BoundedPool
 from service.ports import Clock, Store
+from service.redis_url import shown
 from service.settings import InvalidSetting, Settings
 from service.sketches import Sketches
 from service.sqlite_writer import SqliteLimits
@@ -72,8 +73,8 @@ def open_store(settings: Settings, clock: Clock) -> Store:
         )
         return SqliteStore(url[len(_SQLITE) :], clock, limits)
     raise InvalidSetting(
-        f"SKETCHD_STORE: {url!r} is not a store this version serves; it is sqlite:///relative.db, "
-        "sqlite:////absolute.db or memory://"
+        f"SKETCHD_STORE: {shown(url)!r} is not a store this version serves; it is "
+        "sqlite:///relative.db, sqlite:////absolute.db or memory://"
     )
 
 
