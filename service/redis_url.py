@@ -126,7 +126,8 @@ class RedisUrl:
 
 def is_redis(text: str) -> bool:
     """Whether this store URL is meant for Redis, be it right or wrong."""
-    return text.partition("://")[0].lower() in _MODES
+    scheme, separator, _ = text.partition("://")
+    return bool(separator) and scheme.lower() in _MODES
 
 
 def parse(text: str) -> RedisUrl:
