@@ -111,13 +111,16 @@ class _Asking:
         return self._doubt and now - self._asked >= _PAUSE_SECONDS
 
     async def _ask(self, candidates: Sequence[Address]) -> None:
-        trouble: Exception = NoMaster("there is nobody to ask")
+        silence = NoMaster("there is nobody to ask")
+        trouble: Exception = silence
         for address in candidates:
             try:
                 reply = await ask_once(address, self._access, self._command, _ASK_SECONDS)
                 await self._learn(address, reply)
-            except (exceptions.RedisError, OSError, TimeoutError) as error:
-                trouble = error
+            except (exceptions.RedisError, OSError) as error:
+                # What somebody said is worth more than that another said nothing.
+                if not isinstance(trouble, NoMaster) or trouble is silence:
+                    trouble = error
                 continue
             return
         raise trouble

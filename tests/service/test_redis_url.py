@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import traceback
+
 import pytest
 
 from service.redis_url import Address, InvalidRedisUrl, Login, Tls, is_redis, parse, shown
@@ -98,6 +100,14 @@ def test_what_is_refused_says_why_and_names_the_setting(text: str, word: str) ->
     assert SECRET not in str(refused.value)
 
 
+def said_of(text: str) -> str:
+    """What a log would have of a URL, be it taken or refused."""
+    try:
+        return repr(parse(text))
+    except InvalidRedisUrl:
+        return traceback.format_exc()
+
+
 @pytest.mark.parametrize("character", list("/?#@:%[],&=+ \\é"))
 @pytest.mark.parametrize("scheme", ["redis", "rediss", "redis+cluster", "redis+sentinel"])
 def test_no_part_of_a_password_shows_however_wrongly_it_is_written(
@@ -107,13 +117,7 @@ def test_no_part_of_a_password_shows_however_wrongly_it_is_written(
     for who in (f":{left}{character}{right}", f"user:{left}{character}{right}"):
         for text in (f"{scheme}://{who}@host:6379/main", f"{scheme}://{who}@[bad:6379"):
             assert "secret" not in shown(text)
-            try:
-                parse(text)
-            except InvalidRedisUrl as error:
-                assert "secret" not in str(error)
-                assert error.__cause__ is None
-            else:
-                assert "secret" not in repr(parse(text))
+            assert "secret" not in said_of(text)
 
 
 @pytest.mark.parametrize(
