@@ -90,7 +90,12 @@ class TenantKeys:
         return f"{self.base}:expiring"
 
     @property
+    def meters(self) -> str:
+        return f"{self.base}:meters"
+
+    @property
     def all(self) -> list[str]:
+        """The index's."""
         return [self.names, self.places, f"{self.base}:total", self.expiring]
 
 

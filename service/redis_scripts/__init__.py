@@ -1,6 +1,6 @@
 """The Redis store's Lua scripts: one file for each atomic operation.
 
-Scripts about one sketch begin with alive.lua, which is put before each of them.
+Those that act on a living sketch begin with alive.lua, which is put before each of them.
 """
 
 from __future__ import annotations
@@ -11,14 +11,17 @@ from typing import Final
 
 from service.redis_connection import Script
 
-#: Those that are about no one sketch, or about one that need not be alive.
-_WITHOUT_OPENING: Final = frozenset({"delete", "forget", "reserve", "vacate"})
+#: Those that ask first whether the sketch is alive.
+_ABOUT_A_SKETCH: Final = frozenset(
+    """acquire_lease append compact create get mark_inexact read recall release_lease seal set_ttl
+    trim""".split()
+)
 
 
 def load(name: str) -> Script:
     """The script `name`, ready to run."""
     here = resources.files(__name__)
     source = (here / f"{name}.lua").read_text("utf-8")
-    if name not in _WITHOUT_OPENING:
+    if name in _ABOUT_A_SKETCH:
         source = (here / "alive.lua").read_text("utf-8") + source
     return Script(name, source, hashlib.sha1(source.encode()).hexdigest())
