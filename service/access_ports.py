@@ -54,7 +54,7 @@ class AccessKey:
     id: str
     tenant: str
     role: Role
-    digest: bytes
+    digest: bytes = field(repr=False)
     created_at: float
     expires_at: float | None = None
     label: str = ""

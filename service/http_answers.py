@@ -17,7 +17,7 @@ from sketch_core.results import Sample
 STATUS_NAMES: Final = ("ok", "partial", "failed", "empty")
 
 
-def _time(seconds: float | None) -> str | None:
+def time(seconds: float | None) -> str | None:
     """RFC 3339 in UTC, or None."""
     if seconds is None:
         return None
@@ -43,8 +43,8 @@ def info(sketch: Info) -> dict[str, Any]:
         "version": sketch.version,
         "exact": sketch.exact,
         "sealed": list(sketch.sealed),
-        "created_at": _time(sketch.created_at),
-        "expires_at": _time(sketch.expires_at),
+        "created_at": time(sketch.created_at),
+        "expires_at": time(sketch.expires_at),
     }
 
 
