@@ -15,13 +15,11 @@ import secrets
 from dataclasses import dataclass, field
 from typing import Final
 
-from service.access_ports import DEFAULT_TENANT, AccessKey, Role
+from service.access_ports import DEFAULT_TENANT, ROLES, AccessKey, Role
 from service.directory import CachedDirectory
 from service.errors import RoleTooLow, ServiceError, Unauthorized
 from service.ports import Clock
 
-#: Each role may do what those before it may.
-ROLES: Final[tuple[Role, ...]] = ("read", "write", "admin")
 _RANKS: Final[dict[Role, int]] = {role: rank for rank, role in enumerate(ROLES)}
 
 _FORM: Final = re.compile(r"skd_([0-9a-f]{16})_([A-Za-z0-9_-]{43})")

@@ -8,8 +8,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from service.access import ROLES, credentials_of, new_key
-from service.access_ports import DEFAULT_TENANT, AccessKey, AccessStore, Directory, Quota, Tenant
+from service.access import credentials_of, new_key
+from service.access_ports import (
+    DEFAULT_TENANT,
+    ROLES,
+    AccessKey,
+    AccessStore,
+    Directory,
+    Quota,
+    Tenant,
+)
 from service.errors import Conflict, InvalidRequest, NotFound
 from service.ports import Clock, SketchKey, Store
 from service.settings import Settings

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
@@ -11,7 +11,7 @@ from starlette.responses import Response
 from service import http_answer_schemas as answers
 from service import http_answers, http_examples, http_schemas, wire
 from service.access_admin import Administration
-from service.access_ports import AccessKey, Quota, Tenant
+from service.access_ports import Quota
 from service.directory import CachedDirectory
 from service.http_access import caller_of
 from service.http_context import JSON, parsed, read_json
@@ -52,26 +52,6 @@ async def _known_here(request: Request) -> None:
     await directory.refresh()
 
 
-def _tenant(tenant: Tenant) -> dict[str, Any]:
-    quota = tenant.quota
-    return {
-        "name": tenant.name,
-        "created_at": http_answers.time(tenant.created_at),
-        "quota": {name: getattr(quota, name) for name in http_schemas.Quota.model_fields},
-    }
-
-
-def _key(key: AccessKey) -> dict[str, Any]:
-    return {
-        "id": key.id,
-        "tenant": key.tenant,
-        "role": key.role,
-        "label": key.label,
-        "created_at": http_answers.time(key.created_at),
-        "expires_at": http_answers.time(key.expires_at),
-    }
-
-
 @router.get(
     "/tenants",
     tags=["access"],
@@ -88,7 +68,7 @@ async def list_tenants(request: Request) -> Response:
     found = await _administration(request).tenants()
     content = await parsed(
         request,
-        lambda tenants: wire.dump_json({"tenants": [_tenant(one) for one in tenants]}),
+        lambda tenants: wire.dump_json({"tenants": [http_answers.tenant(one) for one in tenants]}),
         found,
         inline=len(found) <= _INLINE_ITEMS,
     )
@@ -121,7 +101,7 @@ async def put_tenant(request: Request, tenant: TenantInPath) -> Response:
     if made is None:
         made = await administration.set_tenant(tenant, asked.model_dump(), _by(request))
     await _known_here(request)
-    return json_response(_tenant(made), 201 if new else 200)
+    return json_response(http_answers.tenant(made), 201 if new else 200)
 
 
 @router.patch(
@@ -143,7 +123,7 @@ async def patch_tenant(request: Request, tenant: TenantInPath) -> Response:
     limits = asked.model_dump(include=asked.model_fields_set)
     changed = await _administration(request).set_tenant(tenant, limits, _by(request))
     await _known_here(request)
-    return json_response(_tenant(changed))
+    return json_response(http_answers.tenant(changed))
 
 
 @router.delete(
@@ -181,7 +161,7 @@ async def list_keys(
     found = await _administration(request).keys(tenant)
     content = await parsed(
         request,
-        lambda keys: wire.dump_json({"keys": [_key(one) for one in keys]}),
+        lambda keys: wire.dump_json({"keys": [http_answers.key(one) for one in keys]}),
         found,
         inline=len(found) <= _INLINE_ITEMS,
     )
@@ -209,7 +189,7 @@ async def add_key(request: Request) -> Response:
         asked.tenant, asked.role, asked.label, asked.expires_in_seconds, _by(request)
     )
     await _known_here(request)
-    made = json_response({**_key(issued.key), "key": issued.text}, 201)
+    made = json_response({**http_answers.key(issued.key), "key": issued.text}, 201)
     made.headers["Cache-Control"] = "no-store"
     return made
 
