@@ -17,6 +17,8 @@ from typing import Final, Literal, Protocol
 DEFAULT_TENANT: Final = "default"
 
 Role = Literal["read", "write", "admin"]
+#: Each may do what those before it may.
+ROLES: Final[tuple[Role, ...]] = ("read", "write", "admin")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ class AccessKey:
     id: str
     tenant: str
     role: Role
-    digest: bytes
+    digest: bytes = field(repr=False)
     created_at: float
     expires_at: float | None = None
     label: str = ""

@@ -8,19 +8,23 @@ work, close the pool, close the store. Nothing here runs at import.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
+from typing import cast
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Route
 
 from service import (
+    http_access,
+    http_admin,
     http_api,
     http_openapi,
     http_problems,
@@ -29,22 +33,30 @@ from service import (
     http_updates,
     redis_url,
 )
+from service.access import Access
+from service.access_admin import Administration
+from service.access_ports import AccessStore
 from service.chores import Chores
 from service.clock import SystemClock
+from service.directory import CachedDirectory
 from service.errors import ServiceError
 from service.health import Health
 from service.http_context import Served
 from service.http_in_flight import BodiesInFlight
+from service.http_origins import is_this_machine
 from service.metrics import Metrics
 from service.middleware import RequestBoundary
 from service.pool import BoundedPool
 from service.ports import Clock, Store
+from service.redis_access import RedisAccess
 from service.redis_connection import RedisConnection, RedisOptions
 from service.redis_url import shown
 from service.settings import InvalidSetting, Settings
 from service.sketches import Sketches
+from service.sqlite_access import SqliteAccess
 from service.sqlite_writer import SqliteLimits
 from service.store_memory import MemoryStore
+from service.store_memory_access import MemoryAccess
 from service.store_redis import RedisStore
 from service.store_sqlite import SqliteStore
 from service.store_timed import TimedStore
@@ -61,11 +73,19 @@ def version() -> str:
         return "dev"
 
 
-def open_store(settings: Settings, clock: Clock) -> Store:
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """Where everything durable is. access: over what `store` opens and closes."""
+
+    store: Store
+    access: AccessStore
+
+
+def open_store(settings: Settings, clock: Clock) -> Backend:
     """The store the settings name; not started. Raises InvalidSetting for one nobody serves."""
     url = settings.store
     if url == "memory://":
-        return MemoryStore(clock)
+        return Backend(MemoryStore(clock), MemoryAccess(clock))
     if url.startswith(_SQLITE) and len(url) > len(_SQLITE):
         # Three slashes and a relative path; a fourth one begins an absolute path.
         limits = SqliteLimits(
@@ -74,9 +94,11 @@ def open_store(settings: Settings, clock: Clock) -> Store:
             busy_seconds=settings.sqlite_busy_seconds,
             file_bytes=settings.sqlite_file_bytes or None,
         )
-        return SqliteStore(url[len(_SQLITE) :], clock, limits)
+        file = SqliteStore(url[len(_SQLITE) :], clock, limits)
+        return Backend(file, SqliteAccess(file))
     if redis_url.is_redis(url):
-        return RedisStore(redis_connection(settings), clock)
+        redis = redis_connection(settings)
+        return Backend(RedisStore(redis, clock), RedisAccess(redis, clock))
     raise InvalidSetting(
         f"SKETCHD_STORE: {shown(url)!r} is not a store this version serves; it is "
         "sqlite:///relative.db, sqlite:////absolute.db, memory:// or one that begins with redis"
@@ -112,10 +134,15 @@ class Runtime:
     sketches: Sketches
     chores: Chores
     health: Health
+    directory: CachedDirectory
+    access: Access
+    administration: Administration
 
     async def start(self) -> None:
         """Open the store. Raises StoreUnavailable; then there is nothing to stop."""
         await self.store.start()
+        await self.administration.bootstrap()
+        await self.directory.start()
         self.chores.start()
         self.health.ready()
 
@@ -124,20 +151,40 @@ class Runtime:
         self.health.drain()
         await self.health.drained(self.settings.drain_seconds)
         await self.chores.stop()
+        await self.directory.stop()
         await self.sketches.close()
         self.pool.close()
         await self.store.close()
 
 
-def build(settings: Settings, *, clock: Clock | None = None, store: Store | None = None) -> Runtime:
-    """Make everything and start nothing. clock, store: others than the settings', for tests."""
+def build(
+    settings: Settings,
+    *,
+    clock: Clock | None = None,
+    store: Store | None = None,
+    access: AccessStore | None = None,
+) -> Runtime:
+    """Make everything and start nothing. The rest: others than the settings', for tests.
+
+    access: in memory where only `store` is given.
+    """
     clock = clock if clock is not None else SystemClock()
     bound_table_cache(settings.table_cache_bytes)
     registry = CollectorRegistry()
     metrics = Metrics(registry)
-    inner = store if store is not None else open_store(settings, clock)
-    timed = TimedStore(inner, finished=metrics.store_finished, up=metrics.store_up)
+    if store is None:
+        backend = open_store(settings, clock)
+    else:
+        backend = Backend(store, access if access is not None else MemoryAccess(clock))
+    timed = TimedStore(backend.store, finished=metrics.store_finished, up=metrics.store_up)
     pool = BoundedPool(settings.pool_threads, settings.pool_queue, depth_changed=metrics.pool_depth)
+    directory = CachedDirectory(backend.access, settings.access_refresh_seconds)
+    demand_keys = bool(settings.bootstrap_admin_key) or not is_this_machine(settings.host)
+
+    async def ping() -> None:
+        directory.check()
+        await timed.ping()
+
     return Runtime(
         settings=settings,
         store=timed,
@@ -146,7 +193,10 @@ def build(settings: Settings, *, clock: Clock | None = None, store: Store | None
         registry=registry,
         sketches=Sketches.over(timed, pool, metrics, settings, clock),
         chores=Chores(timed, metrics, settings),
-        health=Health(timed.ping),
+        health=Health(ping),
+        directory=directory,
+        access=Access(directory, clock, demand_keys=demand_keys),
+        administration=Administration(timed, backend.access, settings, clock),
     )
 
 
@@ -167,35 +217,42 @@ def app_over(runtime: Runtime) -> FastAPI:
     )
     app.state.served = Served(runtime.sketches, runtime.pool, runtime.settings, runtime.metrics)
     app.state.health = runtime.health
+    app.state.administration = runtime.administration
+    app.state.directory = runtime.directory
     bodies = BodiesInFlight(runtime.settings.max_bodies_bytes)
     app.state.bodies = bodies
     app.state.registry = runtime.registry
     # The most frequent first: routes are tried in order. One flat table, not included
     # routers, so that a 405 can name the methods of every route at its path.
+    roles = http_access.roles(runtime.settings.metrics_access)
     for routes in (
         http_updates.ROUTES,
         http_questions.router.routes,
         http_api.router.routes,
         http_service.router.routes,
         http_service.ROUTES,
+        http_admin.router.routes,
     ):
-        app.router.routes.extend(routes)
+        app.router.routes.extend(http_access.guarded(cast(Iterable[Route], routes), roles))
     app.add_exception_handler(ServiceError, http_problems.on_service_error)
     app.add_exception_handler(RequestValidationError, http_problems.on_validation_error)
     app.add_exception_handler(HTTPException, http_problems.on_http_exception)
     app.add_exception_handler(ClientDisconnect, http_problems.on_disconnect)
+    app.add_middleware(http_access.Gate, access=runtime.access)
     app.add_middleware(
         RequestBoundary,
         health=runtime.health,
         bodies=bodies,
         access_log=runtime.settings.access_log == "on",
+        keyless=lambda: runtime.access.keyless,
     )
     return app
 
 
 @asynccontextmanager
 async def _lifespan(runtime: Runtime, app: FastAPI) -> AsyncIterator[None]:
-    document = http_openapi.document(app, http_updates.PLAIN_PATHS, version())
+    roles = http_access.roles(runtime.settings.metrics_access)
+    document = http_openapi.document(app, http_updates.PLAIN_PATHS, version(), roles)
     app.state.openapi = json.dumps(document, ensure_ascii=False).encode()
     await runtime.start()
     try:

@@ -8,12 +8,19 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
+from service.cli_access_parser import add_commands
 from service.settings import InvalidSetting, Settings, read, unrecognised
 
 _EPILOG: Final = (
     "Every setting of the service is also a variable SKETCHD_… in the environment; "
     "docs/settings.md lists them."
 )
+
+_TLS_FILES: Final = {
+    "tls_certificate": "PEM file with the certificate chain: HTTPS instead of HTTP",
+    "tls_key": "PEM file with its private key",
+    "tls_client_ca": "PEM file with the roots of client certificates, which are then needed",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,6 +37,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         print(f"sketchd {version()}")
         return 0
+    if options.command in ("tenant", "key"):
+        from service.cli_access import run
+
+        return run(options)
     return _serve(options)
 
 
@@ -43,7 +54,9 @@ def _parser() -> argparse.ArgumentParser:
     serve = commands.add_parser("serve", help="run the service", epilog=_EPILOG)
     defaults = Settings()
     serve.add_argument(
-        "--host", help=f"loopback address to listen on (default {defaults.host}) [SKETCHD_HOST]"
+        "--host",
+        help=f"address to listen on; other than loopback it needs a key (default {defaults.host}) "
+        "[SKETCHD_HOST]",
     )
     serve.add_argument(
         "--port",
@@ -62,13 +75,18 @@ def _parser() -> argparse.ArgumentParser:
         help=f"sqlite:///relative.db, sqlite:////absolute.db or memory:// "
         f"(default {defaults.store}) [SKETCHD_STORE]",
     )
+    for name, what in _TLS_FILES.items():
+        option = name.replace("_", "-")
+        serve.add_argument(f"--{option}", metavar="FILE", help=f"{what} [SKETCHD_{name.upper()}]")
+    add_commands(commands)
     commands.add_parser("demo", help="stream real attention keys in, sample, compare, plot")
     commands.add_parser("version", help="print the version")
     return parser
 
 
 def _serve(options: argparse.Namespace) -> int:
-    overrides = {name: getattr(options, name) for name in ("host", "port", "grpc_port", "store")}
+    names = ("host", "port", "grpc_port", "store", *_TLS_FILES)
+    overrides = {name: getattr(options, name) for name in names}
     try:
         settings = read(os.environ, overrides)
     except InvalidSetting as error:

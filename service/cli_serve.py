@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import gc
-import ipaddress
 import logging
 import os
+import signal
 import socket
 import sys
 from types import FrameType
@@ -17,7 +18,9 @@ from threadpoolctl import threadpool_limits
 
 from service import app as composition
 from service.cli_protocol import ProblemProtocol
+from service.cli_tls import InvalidCertificate, reload_certificate, server_context
 from service.errors import ServiceError
+from service.http_origins import is_this_machine
 from service.redis_url import shown
 from service.settings import InvalidSetting, Settings, variable
 
@@ -66,12 +69,14 @@ def run(settings: Settings) -> None:
         raise CannotServe(
             f"gRPC is not served yet: leave {variable('grpc_port')} (--grpc-port) at 0"
         )
-    address = loopback_address(settings.host)
+    address = address_of(settings.host)
+    settings = dataclasses.replace(settings, host=address)
     _configure_logging(settings)
     share_the_processor()
     try:
+        tls = server_context(settings)
         runtime = composition.build(settings)
-    except InvalidSetting as error:
+    except (InvalidSetting, InvalidCertificate) as error:
         raise CannotServe(str(error)) from error
     listening = bind(address, settings.port)
     config = uvicorn.Config(
@@ -85,7 +90,10 @@ def run(settings: Settings) -> None:
         backlog=_BACKLOG,
         timeout_graceful_shutdown=int(settings.drain_seconds + _DRAIN_MARGIN_SECONDS),
     )
-    server = Server(config, runtime, ready_line(listening, settings.store))
+    config.load()
+    config.ssl = tls
+    scheme = "https" if tls is not None else "http"
+    server = Server(config, runtime, ready_line(listening, settings.store, scheme))
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         runner.run(_serve(server, runtime, listening, settings))
 
@@ -109,29 +117,49 @@ async def _serve(
     # lifespan starts the runtime again nothing happens.
     try:
         await runtime.store.start()
+        await check_keys(runtime)
+    except CannotServe:
+        listening.close()
+        runtime.pool.close()
+        await runtime.store.close()
+        raise
     except ServiceError as error:
         listening.close()
         runtime.pool.close()
         raise CannotServe(f"cannot open {shown(settings.store)}: {error.detail}") from error
+    tls = server.config.ssl
+    if tls is not None:
+        asyncio.get_running_loop().add_signal_handler(
+            signal.SIGHUP, reload_certificate, tls, settings
+        )
     await server.serve(sockets=[listening])
 
 
-def loopback_address(host: str) -> str:
-    """The loopback address a host names. Raises CannotServe for any other.
+async def check_keys(runtime: composition.Runtime) -> None:
+    """Raises CannotServe where others could reach the service and there is no key.
 
     Without access keys whoever reaches the port may do everything, so the port
     stays on this machine.
     """
+    host = runtime.settings.host
+    if is_this_machine(host) or runtime.settings.bootstrap_admin_key:
+        return
+    await runtime.directory.refresh()
+    if not runtime.directory.had_keys:
+        raise CannotServe(
+            f"{host} is not a loopback address and there is no access key: add one with `sketchd "
+            f"key add default --role admin --store {runtime.settings.store}`, or set "
+            f"{variable('bootstrap_admin_key')}"
+        )
+
+
+def address_of(host: str) -> str:
+    """The address a host names. Raises CannotServe for a name that leads nowhere."""
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:  # not found, or not even a host name
         raise CannotServe(f"cannot resolve {host!r}: {error}") from error
     addresses = [str(entry[4][0]) for entry in found]
-    if not addresses or not all(ipaddress.ip_address(one).is_loopback for one in addresses):
-        raise CannotServe(
-            f"{host!r} is not a loopback address: without access keys only 127.0.0.1, ::1 or "
-            "localhost may be bound"
-        )
     # IPv4 first: "localhost" means it to most clients.
     return min(addresses, key=lambda one: ":" in one)
 
@@ -154,11 +182,11 @@ def bind(address: str, port: int) -> socket.socket:
     return listening
 
 
-def ready_line(listening: socket.socket, store: str) -> str:
+def ready_line(listening: socket.socket, store: str, scheme: str = "http") -> str:
     """The line that says where the service can be reached."""
     address, port = listening.getsockname()[:2]
     host = f"[{address}]" if ":" in address else address
-    return f"sketchd ready: http http://{host}:{port} store {shown(store)}"
+    return f"sketchd ready: http {scheme}://{host}:{port} store {shown(store)}"
 
 
 def _configure_logging(settings: Settings) -> None:

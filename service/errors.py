@@ -2,6 +2,8 @@
 
     ServiceError                 code, detail, pointer
     ├── InvalidRequest           400 / 422: the request itself is at fault
+    ├── Unauthorized             no key, or none that lets anybody in
+    ├── RoleTooLow               the key may not do this
     ├── NotFound                 no such sketch of this tenant
     ├── Conflict                 spec differs, operand sealed, fingerprints differ
     ├── TooLarge                 a body over its limit
@@ -42,6 +44,18 @@ class InvalidRequest(ServiceError):
     ) -> None:
         super().__init__(detail, code=code, pointer=pointer)
         self.malformed = malformed
+
+
+class Unauthorized(ServiceError):
+    """No key, or one that is unknown, expired or malformed: nobody learns which."""
+
+    default_code = "unauthorized"
+
+
+class RoleTooLow(ServiceError):
+    """The key's role does not include what was asked."""
+
+    default_code = "role_too_low"
 
 
 class NotFound(ServiceError):

@@ -279,6 +279,53 @@ class Plan(BaseModel):
     second_levels: int | None = Field(None, description="Levels of each of its tables.")
 
 
+class QuotaAnswer(BaseModel):
+    """Limits of a tenant; null is no limit."""
+
+    sketches: int | None = Field(description="How many it may have.")
+    state_bytes: int | None = Field(description="Bytes of all their states.")
+    updates_per_second: float | None = Field(description="Coordinates.")
+    requests_per_second: float | None = Field(description="Of any kind.")
+    batch_updates: int | None = Field(description="Coordinates in one batch.")
+
+
+class Tenant(BaseModel):
+    """One who has sketches."""
+
+    name: str
+    created_at: str = Field(description="RFC 3339, UTC.")
+    quota: QuotaAnswer
+
+
+class TenantList(BaseModel):
+    """All tenants, by name."""
+
+    tenants: list[Tenant]
+
+
+class Key(BaseModel):
+    """A key, without its secret."""
+
+    id: str = Field(description="Names the key; no secret.")
+    tenant: str
+    role: Literal["read", "write", "admin"]
+    label: str
+    created_at: str = Field(description="RFC 3339, UTC.")
+    expires_at: str | None = Field(description="null for never.")
+
+
+class KeyList(BaseModel):
+    """Keys, the oldest first."""
+
+    keys: list[Key]
+
+
+class IssuedKey(Key):
+    """A new key."""
+
+    key: str = Field(description="What to send as Bearer; told this once.")
+
+
 class Health(BaseModel):
     """The service's own state."""
 

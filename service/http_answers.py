@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -9,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from service import wire, wire_tensors
+from service.access_ports import AccessKey, Tenant
 from service.sketch_answers import EstimateAnswer, NormAnswer
 from service.sketches import Acknowledgement, Info, SampleAnswer
 from sketch_core.results import Sample
@@ -17,7 +19,7 @@ from sketch_core.results import Sample
 STATUS_NAMES: Final = ("ok", "partial", "failed", "empty")
 
 
-def _time(seconds: float | None) -> str | None:
+def time(seconds: float | None) -> str | None:
     """RFC 3339 in UTC, or None."""
     if seconds is None:
         return None
@@ -43,14 +45,35 @@ def info(sketch: Info) -> dict[str, Any]:
         "version": sketch.version,
         "exact": sketch.exact,
         "sealed": list(sketch.sealed),
-        "created_at": _time(sketch.created_at),
-        "expires_at": _time(sketch.expires_at),
+        "created_at": time(sketch.created_at),
+        "expires_at": time(sketch.expires_at),
     }
 
 
 def is_long(sketch: Info) -> bool:
     """Whether writing the info of a sketch would hold the event loop up."""
     return sketch.spec.x is not None and len(sketch.spec.x) > wire.INLINE_NUMBERS
+
+
+def tenant(one: Tenant) -> dict[str, Any]:
+    """A tenant with its quota."""
+    return {
+        "name": one.name,
+        "created_at": time(one.created_at),
+        "quota": dataclasses.asdict(one.quota),
+    }
+
+
+def key(one: AccessKey) -> dict[str, Any]:
+    """A key, without anything of its secret."""
+    return {
+        "id": one.id,
+        "tenant": one.tenant,
+        "role": one.role,
+        "label": one.label,
+        "created_at": time(one.created_at),
+        "expires_at": time(one.expires_at),
+    }
 
 
 def acknowledgement(answer: Acknowledgement) -> dict[str, Any]:

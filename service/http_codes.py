@@ -40,6 +40,15 @@ CODES: Final[dict[str, Code]] = {
     "client_disconnected": Code(
         400, "The client went away", "It closed the connection before its request was read."
     ),
+    "unauthorized": Code(
+        401,
+        "A key is needed",
+        "There was none, or one that is unknown, expired or malformed. Send "
+        "`Authorization: Bearer KEY`; `sketchd key add` makes one.",
+    ),
+    "role_too_low": Code(
+        403, "The key's role does not allow this", "The detail names the role that does."
+    ),
     "quota_exceeded": Code(403, "A quota is used up", "Delete sketches, or ask for more."),
     "cross_origin": Code(
         403,
@@ -54,6 +63,10 @@ CODES: Final[dict[str, Code]] = {
         "No such sketch",
         "It was never made, was deleted, or has expired.",
     ),
+    "tenant_not_found": Code(
+        404, "No such tenant", "`PUT /v1/admin/tenants/{tenant}` or `sketchd tenant add` makes it."
+    ),
+    "key_not_found": Code(404, "No such key", "Its id is wrong, or it was removed."),
     "method_not_allowed": Code(
         405, "The method is not allowed here", "The header `Allow` names those that are."
     ),
@@ -70,6 +83,24 @@ CODES: Final[dict[str, Code]] = {
         "Choose another name, or delete the sketch first.",
     ),
     "operand_sealed": Code(409, "The operand is sealed", "Nothing changes it any more."),
+    "tenant_exists": Code(409, "The tenant exists", "Change it with `sketchd tenant set`."),
+    "tenant_has_sketches": Code(
+        409,
+        "The tenant has sketches",
+        "Delete them first, or send `?force=true` (`--force`), which deletes these too.",
+    ),
+    "last_admin_key": Code(
+        409,
+        "No admin key would be left",
+        "Add another one first, or send `?force=true` (`--force`). Without one only `sketchd key "
+        "add` against the store brings keys back.",
+    ),
+    "too_many_tenants": Code(
+        409, "There are too many tenants", "`SKETCHD_MAX_TENANTS` is the limit."
+    ),
+    "too_many_keys": Code(
+        409, "There are too many keys", "Remove some; `SKETCHD_MAX_ACCESS_KEYS` is the limit."
+    ),
     "incompatible_sketches": Code(
         409,
         "The sketches do not merge",
@@ -107,7 +138,8 @@ CODES: Final[dict[str, Code]] = {
     "invalid_name": Code(
         422,
         "The name is not valid",
-        "A name is a letter or digit, then up to 127 letters, digits, '.', '_', ':' or '-'.",
+        "A name is a letter or digit, then up to 127 letters, digits, '.', '_', ':' or '-'; of a "
+        "sketch and of a tenant.",
     ),
     "invalid_snapshot": Code(
         422,

@@ -19,6 +19,7 @@ from starlette.requests import Request
 
 from service import http_in_flight, wire, wire_tensors
 from service.errors import ServiceError, TooLarge, TooSlow, UnsupportedMedia
+from service.http_access import caller_of
 from service.metrics import Metrics
 from service.settings import Settings
 from service.sketch_requests import check_key
@@ -32,8 +33,6 @@ Check = Callable[[], Awaitable[object]]
 JSON: Final = "application/json"
 TENSORS: Final = wire_tensors.MEDIA_TYPE
 OCTETS: Final = "application/octet-stream"
-#: Until access keys exist every request is this tenant's.
-DEFAULT_TENANT: Final = "default"
 
 #: Bodies are collected in blocks of about so many bytes; copying more would hold up the event loop.
 _BLOCK_BYTES: Final = 1 << 18
@@ -68,9 +67,9 @@ def served(request: Request) -> Served:
     return context
 
 
-def tenant_of(request: Request) -> str:  # noqa: ARG001 - access keys will decide
-    """The tenant a request speaks for."""
-    return DEFAULT_TENANT
+def tenant_of(request: Request) -> str:
+    """The tenant a request speaks for: that of its key."""
+    return caller_of(request.scope).tenant
 
 
 def media_type(request: Request, *readable: str) -> str:

@@ -267,3 +267,40 @@ PLAN: Final[dict[str, Any]] = {
     **_SIZES,
     "levels": 2,
 }
+
+TENANT: Final = "acme"
+_QUOTA: Final[dict[str, Any]] = {
+    "sketches": 1000,
+    "state_bytes": 17179869184,
+    "updates_per_second": 1000000.0,
+    "requests_per_second": None,
+    "batch_updates": 100000,
+}
+QUOTAS: Final = {
+    "limited": example("With limits", _QUOTA),
+    "free": example("Without limits", {}),
+}
+QUOTA_CHANGES: Final = {
+    "raise": example("Another limit; the others stay", {"sketches": 2000}),
+    "lift": example("One limit lifted", {"updates_per_second": None}),
+}
+TENANT_INFO: Final[dict[str, Any]] = {
+    "name": TENANT,
+    "created_at": "2026-01-05T09:00:00.000Z",
+    "quota": _QUOTA,
+}
+KEY: Final[dict[str, Any]] = {
+    "id": "5f2b8c01d94e7a36",
+    "tenant": TENANT,
+    "role": "write",
+    "label": "ingest",
+    "created_at": "2026-01-05T09:00:00.000Z",
+    "expires_at": None,
+}
+NEW_KEYS: Final = {
+    "write": example("For who streams in", {"tenant": TENANT, "role": "write", "label": "ingest"}),
+    "month": example(
+        "For a month", {"tenant": TENANT, "role": "read", "expires_in_seconds": 2592000}
+    ),
+}
+ISSUED: Final[dict[str, Any]] = {**KEY, "key": "skd_5f2b8c01d94e7a36_…"}

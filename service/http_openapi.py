@@ -29,7 +29,8 @@ _MODELS: Final[tuple[type[BaseModel], ...]] = (
     answers.Info, answers.SketchList, answers.Acknowledgement, answers.Problem,
     answers.UpdateResults, answers.Drawn, answers.DrawnResults, answers.SampleResults,
     answers.Estimates, answers.EstimateResults, answers.NormAnswer, answers.NormResults,
-    answers.Plan, answers.Health,
+    answers.Plan, answers.Health, schemas.Quota, schemas.NewKey, answers.Tenant,
+    answers.TenantList, answers.Key, answers.KeyList, answers.IssuedKey,
 )  # fmt: skip
 _BINARY: Final = {"type": "string", "format": "binary"}
 _DESCRIPTION: Final = """\
@@ -42,11 +43,20 @@ strings. Errors are RFC 9457 problems with a stable `code`, explained at
 [/docs/errors](/docs/errors).
 Every POST that changes state takes an `Idempotency-Key`: a retry is answered as the first time and
 counts once.
+Once a key exists, or where the service is open to a network, requests need
+`Authorization: Bearer KEY`; each operation says which role.
 """
+_BEARER: Final = {
+    "type": "http",
+    "scheme": "bearer",
+    "bearerFormat": "skd_ID_SECRET",
+    "description": "A key of a tenant. Roles: read, write (also read), admin (also write).",
+}
 _TAGS: Final = [
     {"name": "sketches", "description": "Make, list, look at and remove sketches."},
     {"name": "updates", "description": "Change what a sketch holds."},
     {"name": "questions", "description": "Draw samples, estimate coordinates and norms."},
+    {"name": "access", "description": "Tenants, their quotas, and keys; for admin keys."},
     {"name": "service", "description": "Health, metrics and documentation."},
 ]
 _KEY_HEADER: Final = {
@@ -59,6 +69,7 @@ _KEY_HEADER: Final = {
 #: Problem examples by status: the code, and a detail it may come with.
 _PROBLEM_EXAMPLES: Final = {
     400: ("malformed_json", "the body is not JSON: EOF while parsing a list at line 1 column 12"),
+    401: ("unauthorized", "a valid key is needed: Authorization: Bearer KEY"),
     404: ("sketch_not_found", "there is no sketch 'clicks'"),
     403: ("quota_exceeded", "the tenant's sketches take up its quota"),
     408: ("body_too_slow", "the body did not come within 30 seconds"),
@@ -103,6 +114,10 @@ def _problem(status: int) -> dict[str, Any]:
         "description": CODES[code].title,
         "content": {http_problems.MEDIA_TYPE: {"schema": ref(answers.Problem), "example": problem}},
     }
+    if status == 401:
+        found["headers"] = {
+            "WWW-Authenticate": {"description": "Bearer.", "schema": {"type": "string"}}
+        }
     if status == 503:
         found["headers"] = {
             "Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}
@@ -175,8 +190,26 @@ def _restore_nulls(document: dict[str, Any], app: FastAPI) -> None:
                 operation["requestBody"] = route.openapi_extra["requestBody"]
 
 
-def document(app: FastAPI, plain: Mapping[str, Mapping[str, Any]], version: str) -> dict[str, Any]:
-    """The whole document. plain: path items of routes FastAPI does not know."""
+def _say_who_may(document: dict[str, Any], roles: Mapping[tuple[str, str], str | None]) -> None:
+    """The role each operation needs, and how it is refused."""
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            role = roles[method.upper(), path]
+            operation["security"] = [] if role is None else [{"bearer": [role]}]
+            if role is not None:
+                refused = {str(status): _problem(status) for status in (401, 403)}
+                operation["responses"] = refused | operation["responses"]
+
+
+def document(
+    app: FastAPI,
+    plain: Mapping[str, Mapping[str, Any]],
+    version: str,
+    roles: Mapping[tuple[str, str], str | None],
+) -> dict[str, Any]:
+    """The whole document. plain: path items of routes FastAPI does not know. roles: by (method,
+    path), None for those that need no key.
+    """
     found = get_openapi(
         title="sketchd",
         version=version,
@@ -187,10 +220,12 @@ def document(app: FastAPI, plain: Mapping[str, Mapping[str, Any]], version: str)
     _restore_nulls(found, app)
     for path, item in plain.items():
         found["paths"].setdefault(path, {}).update(item)
+    _say_who_may(found, roles)
     _, definitions = models_json_schema(
         [(model, "validation") for model in _MODELS], ref_template=_REF
     )
-    components = found.setdefault("components", {}).setdefault("schemas", {})
+    found.setdefault("components", {})["securitySchemes"] = {"bearer": _BEARER}
+    components = found["components"].setdefault("schemas", {})
     components.update(definitions["$defs"])
     for unused in ("HTTPValidationError", "ValidationError"):
         components.pop(unused, None)

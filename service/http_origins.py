@@ -50,6 +50,11 @@ def _authority(origin: str) -> str | None:
         return None
 
 
+def is_this_machine(address: str) -> bool:
+    """Whether an address to listen on can be reached from this machine only."""
+    return is_loopback(f"[{address}]" if ":" in address else address)
+
+
 def is_loopback(host: str) -> bool:
     """Whether a Host header names this machine and can name no other."""
     found = _AUTHORITY.fullmatch(host)

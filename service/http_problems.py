@@ -24,6 +24,8 @@ _LOG: Final = logging.getLogger("sketchd.http")
 #: From the class of an error to its status; the first class that matches counts.
 STATUSES: Final[tuple[tuple[type[errors.ServiceError], int], ...]] = (
     (errors.InvalidRequest, 422),  # 400 when malformed
+    (errors.Unauthorized, 401),
+    (errors.RoleTooLow, 403),
     (errors.NotFound, 404),
     (errors.Conflict, 409),
     (errors.TooLarge, 413),
@@ -141,6 +143,8 @@ def response_of(error: errors.ServiceError) -> Response:
     headers = {}
     if isinstance(error, errors.Unavailable):
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
+    if isinstance(error, errors.Unauthorized):
+        headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, errors.TooSlow):
         headers["Connection"] = "close"  # what is left of the body is not waited for
     return Response(
@@ -178,8 +182,14 @@ async def on_validation_error(_: Request, error: Exception) -> Response:
 
 
 async def on_http_exception(request: Request, error: Exception) -> Response:
-    """What the router itself refuses: an unknown path, a method that a path does not have."""
+    """What the router itself refuses: an unknown path, a method that a path does not have.
+
+    Who has no key learns neither.
+    """
     assert isinstance(error, HTTPException)
+    caller = request.scope.get("state", {}).get("caller")
+    if isinstance(caller, errors.ServiceError):
+        return await on_service_error(request, caller)
     if error.status_code == 404:
         return response(404, "route_not_found", f"there is nothing at {request.url.path}")
     if error.status_code == 405:

@@ -240,6 +240,31 @@ class Spec(Request):
     )
 
 
+Limit = Annotated[int, Field(ge=0, le=wire.MAX_JSON_INTEGER)]
+Speed = Annotated[float, Field(ge=1e-3, le=1e12)]
+
+
+class Quota(Request):
+    """Limits of a tenant over all replicas; null is no limit."""
+
+    sketches: Limit | None = Field(None, description="How many it may have.")
+    state_bytes: Limit | None = Field(None, description="Bytes of all their states.")
+    updates_per_second: Speed | None = Field(None, description="Coordinates.")
+    requests_per_second: Speed | None = Field(None, description="Of any kind.")
+    batch_updates: Limit | None = Field(None, description="Coordinates in one batch.")
+
+
+class NewKey(Request):
+    """A key to make."""
+
+    tenant: Annotated[str, Field(pattern=NAME_PATTERN, description="Whose sketches it opens.")]
+    role: Literal["read", "write", "admin"] = Field(
+        description="Each may do what those before it may."
+    )
+    label: str = Field("", max_length=128, description="To tell keys apart.")
+    expires_in_seconds: float | None = Field(None, description="From now; null for never.")
+
+
 Model = TypeVar("Model", bound=Request)
 
 

@@ -14,6 +14,7 @@ import logging
 import re
 import time
 import uuid
+from collections.abc import Callable
 from typing import Final
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -32,8 +33,8 @@ _SANE_ID: Final = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 class RequestBoundary:
     """Gives each request an id, counts it while it is under way, and answers what nobody caught.
 
-    bodies: where their bodies count until the answer begins. keyless: no access keys
-    exist, so that browsers must name this machine.
+    bodies: where their bodies count until the answer begins. keyless: whether no access
+    keys exist, so that browsers must name this machine; they may come while we run.
     """
 
     def __init__(
@@ -42,7 +43,7 @@ class RequestBoundary:
         health: Health,
         bodies: BodiesInFlight,
         access_log: bool,
-        keyless: bool = True,
+        keyless: Callable[[], bool],
     ) -> None:
         self._app = app
         self._health = health
@@ -84,7 +85,7 @@ class RequestBoundary:
                     _log_access(scope, request_id, status, time.perf_counter() - started)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        reason = http_origins.refusal(scope["method"], Headers(scope=scope), self._keyless)
+        reason = http_origins.refusal(scope["method"], Headers(scope=scope), self._keyless())
         if reason is not None:
             await http_problems.response(403, "cross_origin", reason)(scope, receive, send)
             return

@@ -18,6 +18,8 @@ PREFIX: Final = "SKETCHD_"
 
 _KIB: Final = 1 << 10
 _MIB: Final = 1 << 20
+#: Shorter ones could be guessed; longer ones are not looked at in a request.
+_SECRET_CHARACTERS: Final = (32, 256)
 _LOG_LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 
 
@@ -53,6 +55,11 @@ def _bytes(default: int, meaning: str, low: int = 1) -> Any:
 
 def _seconds(default: float, meaning: str, low: float = 0.0) -> Any:
     return _knob(default, meaning, "seconds", low, 1e10)
+
+
+def _secret(meaning: str) -> Any:
+    """A text that no message, no repr and no document ever shows; "" for none."""
+    return field(default="", repr=False, metadata={"knob": Knob(meaning)})
 
 
 def _count(default: int, meaning: str, low: int = 1, high: int = 1 << 40) -> Any:
@@ -113,6 +120,27 @@ class Settings:
     log_level: str = _knob("info", "Least severe log line written.", words=_LOG_LEVELS)
     drain_seconds: float = _seconds(
         10.0, "How long a stopping service waits for requests under way."
+    )
+
+    bootstrap_admin_key: str = _secret(
+        "An admin key of the tenant `default`, added at start unless another admin key exists: at "
+        "least 32 printable ASCII characters without spaces. With it, keys are demanded on every "
+        "address."
+    )
+    access_refresh_seconds: float = _seconds(
+        1.0, "How soon a replica learns of new and removed keys, tenants and quotas.", 1e-2
+    )
+    metrics_access: str = _knob(
+        "open", "Whether /metrics needs a key, of role read or more.", words=("open", "key")
+    )
+    max_tenants: int = _count(10_000, "Tenants in all.")
+    max_access_keys: int = _count(10_000, "Access keys in all.")
+    tls_certificate: str = _knob(
+        "", "PEM file with the certificate, and those that lead from it to a root; turns HTTPS on."
+    )
+    tls_key: str = _knob("", "PEM file with the certificate's private key, not encrypted.")
+    tls_client_ca: str = _knob(
+        "", "PEM file with the roots of client certificates: clients must then show one."
     )
 
     max_body_bytes: int = _bytes(16 * _MIB, "Largest request body, snapshots excepted.")
@@ -220,6 +248,13 @@ class Settings:
             raise InvalidSetting(
                 f"{variable('min_ttl_seconds')} is above {variable('max_ttl_seconds')}"
             )
+        _check_secret("bootstrap_admin_key", self.bootstrap_admin_key)
+        if bool(self.tls_certificate) != bool(self.tls_key):
+            raise InvalidSetting(
+                f"{variable('tls_certificate')} and {variable('tls_key')} go together"
+            )
+        if self.tls_client_ca and not self.tls_certificate:
+            raise InvalidSetting(f"{variable('tls_client_ca')} needs {variable('tls_certificate')}")
 
     @property
     def max_compact_trigger(self) -> float:
@@ -248,6 +283,15 @@ def _check(name: str, value: object, knob: Knob) -> None:
             )
     elif knob.words and value not in knob.words:
         raise InvalidSetting(f"{variable(name)} must be one of {', '.join(knob.words)}")
+
+
+def _check_secret(name: str, text: str) -> None:
+    """The message never holds the text."""
+    low, high = _SECRET_CHARACTERS
+    if text and not low <= len(text) <= high:
+        raise InvalidSetting(f"{variable(name)} must have {low} to {high} characters")
+    if not all("!" <= character <= "~" for character in text):
+        raise InvalidSetting(f"{variable(name)} must be printable ASCII without spaces")
 
 
 def _parse(name: str, kind: str, text: str) -> object:
@@ -317,7 +361,6 @@ def markdown() -> str:
     for item in dataclasses.fields(Settings):
         knob: Knob = item.metadata["knob"]
         meaning = knob.meaning + (f" One of {', '.join(knob.words)}." if knob.words else "")
-        lines.append(
-            f"| `{variable(item.name)}` | `{_shown(item.default)}` | {knob.unit} | {meaning} |"
-        )
+        default = f"`{_shown(item.default)}`" if item.default != "" else "none"
+        lines.append(f"| `{variable(item.name)}` | {default} | {knob.unit} | {meaning} |")
     return "\n".join(lines) + "\n"

@@ -8,6 +8,10 @@
     garbage      entries nobody can see any more, to be deleted in small steps
     records      a view: a row of sketches as ports.Record has it
     pings        one row, rewritten to show that the file can be written
+    tenants      who may have sketches, and how many
+    access_keys  who may come in: digests of secrets, never these
+    access_version  one row, another one after every change of these two
+    meters       one row a token bucket: what it held, and when
 
 `sketches.id` is never used twice (AUTOINCREMENT), and everything else refers
 to it: a name deleted and created again shares nothing with its former self.
@@ -98,6 +102,35 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX idempotency_by_expiry ON idempotency (expires_at)",
         "CREATE TABLE garbage (sketch INTEGER PRIMARY KEY, through INTEGER NOT NULL)",
         "CREATE TABLE pings (id INTEGER PRIMARY KEY CHECK (id = 1), at REAL NOT NULL)",
+    ),
+    (
+        """CREATE TABLE tenants (
+            name TEXT PRIMARY KEY,
+            created_at REAL NOT NULL,
+            sketches INTEGER,
+            state_bytes INTEGER,
+            updates_per_second REAL,
+            requests_per_second REAL,
+            batch_updates INTEGER
+        ) WITHOUT ROWID""",
+        """CREATE TABLE access_keys (
+            id TEXT PRIMARY KEY,
+            tenant TEXT NOT NULL,
+            role TEXT NOT NULL,
+            digest BLOB NOT NULL,
+            created_at REAL NOT NULL,
+            expires_at REAL,
+            label TEXT NOT NULL
+        ) WITHOUT ROWID""",
+        "CREATE TABLE access_version (id INTEGER PRIMARY KEY CHECK (id = 1), version TEXT)",
+        "INSERT INTO access_version VALUES (1, lower(hex(randomblob(16))))",
+        """CREATE TABLE meters (
+            tenant TEXT NOT NULL,
+            meter TEXT NOT NULL,
+            tokens REAL NOT NULL,
+            at REAL NOT NULL,
+            PRIMARY KEY (tenant, meter)
+        ) WITHOUT ROWID""",
     ),
 )
 

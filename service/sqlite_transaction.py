@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeVar
 
 from service.errors import NotFound
 from service.ports import (
@@ -23,6 +25,8 @@ from service.ports import (
 )
 from service.sqlite_appends import Appends
 from service.sqlite_reads import find_id, find_record, tenant_totals
+
+T = TypeVar("T")
 
 #: `garbage.through` of a sketch of which nothing remains.
 WHOLE_SKETCH = 2**62
@@ -207,6 +211,10 @@ class Transaction:
         """Write something."""
         self.appends.flush()
         self._connection.execute("INSERT OR REPLACE INTO pings VALUES (1, ?)", (self._now,))
+
+    def run(self, work: Callable[[sqlite3.Connection, float], T]) -> T:
+        """`work(connection, now)` on tables that no other operation here knows."""
+        return work(self._connection, self._now)
 
     def trim(self, rows: int, size: int) -> bool:
         """Delete some garbage, about `rows` rows and `size` bytes. Returns whether more is left."""

@@ -75,6 +75,11 @@ class RedisStore:
         self._report = UsageReport(redis, self._layout, self._index, usage_seconds)
         self._log = Log(redis, self._layout, clock)
 
+    @property
+    def redis(self) -> RedisConnection:
+        """The connection, for others that keep something beside the sketches."""
+        return self._redis
+
     async def start(self) -> None:
         """As Store.start."""
         await self._redis.start()

@@ -247,6 +247,14 @@ class SqliteStore:
         now = self._clock.now()
         return await self._read(lambda c: sqlite_reads.usage(c, now, largest))
 
+    async def read_file(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """`work` in a read transaction; for what else lives in the file."""
+        return await self._read(work)
+
+    async def write_file(self, work: Callable[[sqlite3.Connection, float], T]) -> T:
+        """`work(connection, now)` in the next group; for what else lives in the file."""
+        return await self._open_writer().submit(lambda t: t.run(work))
+
     def _open_writer(self) -> GroupWriter:
         if self._writer is None:
             raise StoreUnavailable("the SQLite store is not open")

@@ -13,8 +13,8 @@ from service.redis_connection import Script
 
 #: Those that ask first whether the sketch is alive.
 _ABOUT_A_SKETCH: Final = frozenset(
-    """acquire_lease append compact create get mark_inexact read recall release_lease seal set_ttl
-    trim""".split()
+    ("acquire_lease", "append", "compact", "create", "get", "mark_inexact", "read", "recall")
+    + ("release_lease", "seal", "set_ttl", "trim")
 )
 
 

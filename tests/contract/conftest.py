@@ -18,14 +18,6 @@ from service.store_sqlite import SqliteStore
 from tests import redis_servers
 from tests.contract.changes import ManualClock
 
-#: Name -> a store that is not started yet. The path is an empty directory of the test's own.
-STORES: dict[str, Callable[[ManualClock, Path], Store]] = {
-    "memory": lambda clock, _: MemoryStore(clock),
-    "sqlite": lambda clock, path: SqliteStore(path / "sketches.db", clock),
-    "redis": lambda clock, _: redis_store(one_server(), clock),
-    "redis-cluster": lambda clock, _: redis_store(three_masters(), clock),
-}
-
 
 @cache
 def one_server() -> str:
@@ -46,6 +38,15 @@ def redis_store(url: str, clock: ManualClock, prefix: str | None = None) -> Redi
     prefix = prefix if prefix is not None else f"t{secrets.token_hex(6)}"
     connection = RedisConnection(redis_url.parse(f"{url}?prefix={prefix}"), RedisOptions())
     return RedisStore(connection, clock, usage_seconds=0)
+
+
+#: Name -> a store that is not started yet. The path is an empty directory of the test's own.
+STORES: dict[str, Callable[[ManualClock, Path], Store]] = {
+    "memory": lambda clock, _: MemoryStore(clock),
+    "sqlite": lambda clock, path: SqliteStore(path / "sketches.db", clock),
+    "redis": lambda clock, _: redis_store(one_server(), clock),
+    "redis-cluster": lambda clock, _: redis_store(three_masters(), clock),
+}
 
 
 @pytest.fixture

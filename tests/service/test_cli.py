@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.cli_serve import CannotServe, bind, loopback_address
+from service.cli_serve import CannotServe, address_of, bind
 
 ROOT = Path(__file__).resolve().parents[2]
 READY = re.compile(r"sketchd ready: http (http://\S+) store (\S+)\n")
@@ -154,8 +154,12 @@ def test_a_taken_port_is_one_clear_line() -> None:
 
 
 def test_what_cannot_be_served_is_one_clear_line(tmp_path: Path) -> None:
-    assert "loopback" in refused("serve", "--host", "0.0.0.0", "--port", "0")
-    assert "loopback" in refused("serve", "--port", "0", SKETCHD_HOST="192.0.2.1")
+    memory = {"SKETCHD_STORE": "memory://"}
+    assert "sketchd key add" in refused("serve", "--host", "0.0.0.0", "--port", "0", **memory)
+    assert "SKETCHD_BOOTSTRAP_ADMIN_KEY" in refused(
+        "serve", "--host", "::", "--port", "0", **memory
+    )
+    assert "cannot listen" in refused("serve", "--port", "0", SKETCHD_HOST="192.0.2.1", **memory)
     assert "resolve" in refused("serve", "--host", "a..b", "--port", "0")
     assert "gRPC" in refused("serve", "--port", "0", "--grpc-port", "50051")
     assert "gRPC" in refused("serve", "--port", "0", SKETCHD_GRPC_PORT="50051")
@@ -175,12 +179,12 @@ def test_a_variable_that_is_no_setting_is_mentioned() -> None:
     assert "sketchd ready" not in done.stderr
 
 
-def test_loopback_addresses() -> None:
-    assert loopback_address("localhost") in ("127.0.0.1", "::1")
-    assert loopback_address("127.0.0.2") == "127.0.0.2"
-    for other in ("0.0.0.0", "::", "10.0.0.1"):
-        with pytest.raises(CannotServe):
-            loopback_address(other)
+def test_names_lead_to_addresses() -> None:
+    assert address_of("localhost") in ("127.0.0.1", "::1")
+    for one in ("127.0.0.2", "0.0.0.0", "::1"):
+        assert address_of(one) == one
+    with pytest.raises(CannotServe):
+        address_of("a..b")
 
 
 def test_answers_do_not_wait_for_acknowledgements() -> None:
@@ -189,7 +193,10 @@ def test_answers_do_not_wait_for_acknowledgements() -> None:
         assert listening.proto == socket.IPPROTO_TCP
 
 
-@pytest.mark.parametrize("arguments", [[], ["serve"], ["demo"], ["version"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["serve"], ["demo"], ["version"], ["tenant"], ["tenant", "set"], ["key"], ["key", "add"]],
+)
 def test_help_everywhere(arguments: list[str]) -> None:
     done = run(*arguments, "--help")
     assert done.returncode == 0

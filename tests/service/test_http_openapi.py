@@ -23,9 +23,14 @@ MODELS: dict[str, type[BaseModel]] = {
 }
 
 
+KEY = "first-admin-key-of-the-examples-of-docs"
+
+
 @pytest.fixture(scope="module")
 def service() -> Iterator[Service]:
-    with running(Settings(store="memory://")) as found:
+    # With keys from the start: the example that makes one would shut the others out.
+    with running(Settings(store="memory://", bootstrap_admin_key=KEY)) as found:
+        found.client.headers["authorization"] = f"Bearer {KEY}"
         vector, matrix, tensor = (
             http_examples.SPECS[one]["value"] for one in ("vector", "matrix", "tensor")
         )
@@ -72,7 +77,9 @@ def test_every_route_of_the_interface_is_there(document: dict[str, Any]) -> None
         ("POST", f"{one}/samples"), ("POST", "/v1/samples"), ("POST", f"{one}/estimates"),
         ("POST", f"{one}/norm"), ("POST", f"{one}/seal"), ("POST", f"{one}/merge"),
         ("GET", f"{one}/snapshot"), ("POST", f"{one}/snapshot"), ("GET", "/healthz"),
-        ("GET", "/readyz"), ("GET", "/metrics"),
+        ("GET", "/readyz"), ("GET", "/metrics"), ("GET", "/v1/admin/tenants"),
+        *((method, "/v1/admin/tenants/{tenant}") for method in ("PUT", "PATCH", "DELETE")),
+        ("GET", "/v1/admin/keys"), ("POST", "/v1/admin/keys"), ("DELETE", "/v1/admin/keys/{id}"),
     }  # fmt: skip
 
 
@@ -125,7 +132,8 @@ def test_keyed_operations_are_the_posts_that_change_state(document: dict[str, An
 def send(service: Service, path: str, method: str, example: dict[str, Any]) -> httpx.Response:
     """Send one example to the sketch it is meant for."""
     name = example.get("x-sketch", http_examples.VECTOR)
-    return service.client.request(method, path.replace("{name}", name), json=example["value"])
+    path = path.replace("{name}", name).replace("{tenant}", http_examples.TENANT)
+    return service.client.request(method, path, json=example["value"])
 
 
 def test_every_example_is_accepted_and_answered_as_described(

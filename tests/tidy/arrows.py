@@ -47,8 +47,10 @@ CORE: Final = ("sketch_core", "sketch_core.*")
 #: What the service can do, free of transport, framework and store.
 USE_CASES: Final = (
     "service.sketches", "service.sketch_*", "service.materializer", "service.compaction",
-    "service.log_entries", "service.pool", "service.chores", "service.access*", "service.limits",
+    "service.log_entries", "service.pool", "service.chores", "service.access*", "service.directory",
+    "service.limits",
 )  # fmt: skip
+ACCESS: Final = ("service.access_ports", "service.access_meters")
 DOMAIN: Final = (*CORE, "service.errors", "service.ports", *USE_CASES)
 TRANSPORTS: Final = (
     "service.http_*", "service.grpc_*", "service.wire*", "service.middleware", "service.health",
@@ -58,15 +60,17 @@ RULES: Final = (
     Rule(CORE, CORE, ("numpy",), PURE_STDLIB, builtins=False),
     Rule(("service.errors",), stdlib=PURE_STDLIB),
     Rule(("service.ports",), (*CORE, "service.errors"), stdlib=PURE_STDLIB),
+    # The port of access, and the arithmetic every store of meters shares.
+    Rule(ACCESS, ("service.access_ports",), stdlib=PURE_STDLIB),
     Rule(("service.clock",), ("service.ports",)),
     # Stores never look inside a payload: no core, no use case, only their own library.
     Rule(("service.store_redis", "service.redis_*"),
-         ("service.ports", "service.errors", "service.redis_*"), ("redis",)),
+         ("service.ports", "service.errors", "service.redis_*", *ACCESS), ("redis",)),
     Rule(("service.store_sqlite", "service.sqlite_*"),
-         ("service.ports", "service.errors", "service.sqlite_*")),
+         ("service.ports", "service.errors", "service.sqlite_*", *ACCESS)),
     # Wraps another store to time it.
     Rule(("service.store_timed",), ("service.ports", "service.errors", "service.metrics")),
-    Rule(("service.store_*",), ("service.ports", "service.errors")),
+    Rule(("service.store_*",), ("service.ports", "service.errors", *ACCESS)),
     # Told, not asking.
     Rule(("service.metrics",), ("service.ports", "service.errors"), ("prometheus_client",)),
     Rule(("service.settings",), ("service.errors",)),
