@@ -107,7 +107,9 @@ class RedisConnection:
     ) -> Any:
         """Run a script where its first key lives; all keys are in that slot.
 
-        With writes, and replicas to wait for, it has happened there too when this returns.
+        With writes, and replicas to wait for, what it wrote is there too when this returns. A
+        repetition must therefore write again what it found written: for a command that only
+        reads, servers differ in what WAIT waits for.
         """
         key = _key(keys[0])
         tail = (len(keys), *keys, *args)

@@ -36,7 +36,13 @@ SLOTS: Final = 16384
 _PATIENCE_SECONDS: Final = 20.0
 _PR_SET_PDEATHSIG: Final = 1
 #: What a test's server has unless it asks for something else.
-_DEFAULTS: Final = {"bind": HOST, "save": "", "daemonize": "no", "repl-diskless-sync-delay": "0"}
+_DEFAULTS: Final = {
+    "bind": HOST,
+    "save": "",
+    "daemonize": "no",
+    "repl-diskless-sync-delay": "0",
+    "repl-ping-replica-period": "1",
+}
 
 
 def program() -> str:
