@@ -32,7 +32,7 @@ from tests.contract.changes import ManualClock
 from tests.contract.conftest import STORES
 
 #: Stores that make no promise about the order of what is sent at once.
-UNORDERED = {"redis", "redis-cluster"}
+UNORDERED = {"redis", "redis-cluster", "redis-twice"}
 
 Operation = Callable[[Store], Awaitable[Any]]
 
