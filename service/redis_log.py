@@ -237,7 +237,7 @@ def once(idempotency: Idempotency | None, now: float) -> tuple[str | int, ...]:
     retention = idempotency.retention_seconds
     return (
         idempotency.key,
-        idempotency.body_digest.hex(),
+        idempotency.body_digest.hex() or "-",
         number(now + retention),
         math.ceil(retention),
     )

@@ -6,6 +6,9 @@
 --   11 idempotency key or '', 12 body digest, 13 when it may be forgotten, 14 seconds till then,
 --   15 lane or '', 16 the lane's number, 17 chunks of the blob or 0.
 --
+-- Returns ok, position, updates, log bytes, backlog, and 1 for the answer to an earlier append
+-- (0 for a retry of this very one: it is what was added); or a refusal.
+--
 -- Once: a caller's key is remembered with the first answer until it expires. An append
 -- without one is numbered within a lane, of which its replica has at most one append under way:
 -- the same number again is a retry, a smaller one a ghost that its replica has given up.
@@ -18,21 +21,22 @@ local sketch = redis.call('HMGET', KEYS[1], 'p', 'd', 'u', 'w', 'b', 'c', 'fb', 
 local log_bytes = tonumber(sketch[5]) - tonumber(sketch[7])
 local backlog = tonumber(sketch[6]) - tonumber(sketch[8])
 
-local function again(position, updates)
+local function again(position, updates, earlier)
   -- Written anew, so that WAIT on this connection covers what the first attempt wrote.
   redis.call('HSET', KEYS[1], 'p', sketch[1])
-  return {'ok', position, updates, text(log_bytes), text(backlog), 1}
+  return {'ok', position, updates, text(log_bytes), text(backlog), earlier}
 end
 
 if ARGV[11] ~= '' then
   local answer = redis.call('HGET', KEYS[3], ARGV[11])
   if answer then
-    local expires, position, updates, body = string.match(answer, '^(%S+) (%S+) (%S+) (.*)$')
+    local expires, position, updates, body, id =
+      string.match(answer, '^(%S+) (%S+) (%S+) (%S+) (%S+)$')
     if tonumber(expires) > now then
       if body ~= ARGV[12] or position == '0' then
         return {'reused'}
       end
-      return again(position, updates)
+      return again(position, updates, id == ARGV[3] and 0 or 1)
     end
   end
 else
@@ -40,7 +44,7 @@ else
   if last then
     local number, position, updates = string.match(last, '^(%S+) (%S+) (%S+)')
     if tonumber(number) == tonumber(ARGV[16]) then
-      return again(position, updates)
+      return again(position, updates, 0)
     end
     if tonumber(number) > tonumber(ARGV[16]) then
       return {'ghost'}
@@ -98,7 +102,7 @@ redis.call('HSET', KEYS[1], 'p', at, 'd', digest, 'b', text(bytes), 'c', text(co
   'w', text(tonumber(sketch[4]) + tonumber(ARGV[8])), 'e', expires)
 
 if ARGV[11] ~= '' then
-  redis.call('HSET', KEYS[3], ARGV[11], table.concat({ARGV[13], at, ARGV[6], ARGV[12]}, ' '))
+  redis.call('HSET', KEYS[3], ARGV[11], table.concat({ARGV[13], at, ARGV[6], ARGV[12], ARGV[3]}, ' '))
   redis.call('ZADD', KEYS[4], ARGV[13], ARGV[11])
   -- Each new key takes up to four old ones with it; a sketch that rests loses all of them.
   for _, old in ipairs(redis.call('ZRANGEBYSCORE', KEYS[4], '-inf', ARGV[2], 'LIMIT', 0, 4)) do

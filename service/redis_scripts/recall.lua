@@ -9,7 +9,7 @@ local answer = redis.call('HGET', KEYS[2], ARGV[3])
 if not answer then
   return {'none'}
 end
-local expires, position, updates, body = string.match(answer, '^(%S+) (%S+) (%S+) (.*)$')
+local expires, position, updates, body = string.match(answer, '^(%S+) (%S+) (%S+) (%S+)')
 if tonumber(expires) <= tonumber(ARGV[2]) then
   return {'none'}
 end

@@ -10,7 +10,7 @@ local key = ARGV[4]
 if key ~= '' then
   local answer = redis.call('HGET', KEYS[2], key)
   if answer then
-    local expires, position, _, body = string.match(answer, '^(%S+) (%S+) (%S+) (.*)$')
+    local expires, position, _, body = string.match(answer, '^(%S+) (%S+) (%S+) (%S+)')
     if tonumber(expires) > tonumber(ARGV[2]) then
       if body ~= ARGV[5] or position ~= '0' then
         return {'reused'}
@@ -19,7 +19,7 @@ if key ~= '' then
       return {'ok', redis.call('HGETALL', KEYS[1])}
     end
   end
-  redis.call('HSET', KEYS[2], key, table.concat({ARGV[6], '0', '0', ARGV[5]}, ' '))
+  redis.call('HSET', KEYS[2], key, table.concat({ARGV[6], '0', '0', ARGV[5], '-'}, ' '))
   redis.call('ZADD', KEYS[3], ARGV[6], key)
   local rest = math.max(tonumber(ARGV[7]), redis.call('TTL', KEYS[2]))
   redis.call('EXPIRE', KEYS[2], rest)

@@ -41,7 +41,9 @@ class Twice(RedisConnection):
 
     async def run(self, script: Script, *args: Any, **kwargs: Any) -> Any:
         first = await super().run(script, *args, **kwargs)
-        if script.name == "forget":  # says how many went, which is for the log and no promise
+        # forget says how many went, which is for the log and no promise; a sketch whose ttl
+        # became 0 is gone when it is asked again.
+        if script.name in ("forget", "set_ttl"):
             return first
         return await super().run(script, *args, **kwargs)
 
