@@ -266,6 +266,8 @@ class RedisStore:
                 _CREATE, [keys.sketch], [self._now(), *fields_of(record)], writes=True
             )
             if answer[0] == b"expired":
+                if answer[1].decode() == record.incarnation:
+                    return record, True  # made by a former attempt, and it did not live long
                 await self._removal.remove(record.key, answer[1].decode(), vacate=False)
                 continue
             if answer[0] not in (b"ok", b"new"):
