@@ -15,6 +15,8 @@ import httpx
 import pytest
 import trustme
 
+from service.cli_tls import InvalidCertificate, server_context
+from service.settings import InvalidSetting, Settings
 from tests.service.test_cli import command, environment, refused
 
 READY = re.compile(r"sketchd ready: http https://127\.0\.0\.1:(\d+) store memory://\n")
@@ -150,23 +152,30 @@ def test_a_new_certificate_needs_no_restart(certificates: Certificates) -> None:
 def test_what_cannot_be_used_is_one_clear_line(certificates: Certificates, tmp_path: Path) -> None:
     certificate, key = str(certificates.certificate), str(certificates.key)
     start = ("serve", "--port", "0", "--store", "memory://")
-    both = (*start, "--tls-certificate", certificate, "--tls-key")
     assert "go together" in refused(*start, "--tls-certificate", certificate)
-    assert "go together" in refused(*start, SKETCHD_TLS_KEY=key)
-    assert "SKETCHD_TLS_CLIENT_CA needs" in refused(*start, "--tls-client-ca", certificate)
+    wrong = refused(*start, "--tls-certificate", certificate, "--tls-key", certificate)
+    assert "SKETCHD_TLS_KEY" in wrong
+    for files in ({"tls_key": key}, {"tls_client_ca": certificate}):
+        with pytest.raises(InvalidSetting, match="SKETCHD_TLS_CERTIFICATE"):
+            Settings(**files)  # type: ignore[arg-type]
+
+    def said(**files: str) -> str:
+        with pytest.raises(InvalidCertificate) as refusal:
+            server_context(Settings(**{"tls_certificate": certificate, **files}))  # type: ignore[arg-type]
+        return str(refusal.value)
+
     gone = str(tmp_path / "gone")
-    assert f"SKETCHD_TLS_KEY {gone} cannot be read: No such file" in refused(*both, gone)
-    assert "cannot be used" in refused(*both, certificate)
+    assert f"SKETCHD_TLS_KEY {gone} cannot be read: No such file" in said(tls_key=gone)
+    assert "cannot be read: Is a directory" in said(tls_key=str(tmp_path))
     other = tmp_path / "other.key"
     other.write_bytes(trustme.CA().issue_cert("127.0.0.1").private_key_pem.bytes())
-    assert "mismatch" in refused(*both, str(other))
+    assert "mismatch" in said(tls_key=str(other))
     empty = tmp_path / "empty"
     empty.touch()
-    said = refused(*both, key, "--tls-client-ca", str(empty))
-    assert f"SKETCHD_TLS_CLIENT_CA {empty} holds no certificate" in said
+    assert f"SKETCHD_TLS_CLIENT_CA {empty} holds no" in said(tls_key=key, tls_client_ca=str(empty))
     locked = tmp_path / "locked.key"
     locked.write_bytes(_encrypted(certificates.key.read_bytes()))
-    assert "cannot be used" in refused(*both, str(locked))  # and nobody is asked for a password
+    assert "cannot be used" in said(tls_key=str(locked))  # and nobody is asked for a password
 
 
 def _encrypted(key: bytes) -> bytes:
