@@ -258,6 +258,17 @@ def test_metrics_need_a_key_where_they_are_told_to() -> None:
         assert service.client.get("/healthz").status_code == 200
 
 
+def test_the_document_says_who_may(tenants: Tenants) -> None:
+    def security(service: Service, path: str, method: str) -> object:
+        return service.client.get("/openapi.json").json()["paths"][path][method]["security"]
+
+    one = "/v1/sketches/{name}"
+    assert security(tenants.service, one, "put") == [{"bearer": ["write"]}]
+    assert security(tenants.service, "/healthz", "get") == []
+    with running(Settings(store="memory://")) as service:
+        assert security(service, one, "put") == [{"bearer": ["write"]}, {}]
+
+
 def test_another_address_than_loopback_demands_keys() -> None:
     with running(Settings(store="memory://", host="0.0.0.0")) as service:
         assert_problem(service.client.get("/v1/sketches"), 401, "unauthorized")
