@@ -187,8 +187,7 @@ class Administration:
         key = AccessKey(
             credentials.id, DEFAULT_TENANT, "admin", credentials.digest, now, None, "bootstrap"
         )
-        if await self._access.put_key(key):
-            _audit("key added", None, tenant=DEFAULT_TENANT, key=key.id, role="admin")
+        await self._access.put_key(key)
 
     async def _directory(self) -> Directory:
         found = await self._access.directory(None)

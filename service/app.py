@@ -1,8 +1,9 @@
 """The composition root: everything is made here, started in order, and stopped in reverse.
 
-Start: the store opens, the documentation is written, the chores begin, then
-ready. Stop: not ready, wait for the requests under way, end the background
-work, close the pool, close the store. Nothing here runs at import.
+Start: the store opens, the first key is added, tenants and keys are read, the chores
+begin, then ready; the documentation is written before the first request. Stop: not ready,
+wait for the requests under way, end the background work, close the pool, close the store.
+Nothing here runs at import.
 """
 
 from __future__ import annotations
@@ -251,11 +252,13 @@ def app_over(runtime: Runtime) -> FastAPI:
 
 @asynccontextmanager
 async def _lifespan(runtime: Runtime, app: FastAPI) -> AsyncIterator[None]:
-    roles = http_access.roles(runtime.settings.metrics_access)
-    document = http_openapi.document(app, http_updates.PLAIN_PATHS, version(), roles)
-    app.state.openapi = json.dumps(document, ensure_ascii=False).encode()
     await runtime.start()
     try:
+        roles = http_access.roles(runtime.settings.metrics_access)
+        document = http_openapi.document(
+            app, http_updates.PLAIN_PATHS, version(), roles, keyless=runtime.access.keyless
+        )
+        app.state.openapi = json.dumps(document, ensure_ascii=False).encode()
         yield
     finally:
         await runtime.stop()

@@ -117,6 +117,7 @@ async def _serve(
     # lifespan starts the runtime again nothing happens.
     try:
         await runtime.store.start()
+        await runtime.administration.bootstrap()
         await check_keys(runtime)
     except CannotServe:
         listening.close()

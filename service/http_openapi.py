@@ -190,12 +190,16 @@ def _restore_nulls(document: dict[str, Any], app: FastAPI) -> None:
                 operation["requestBody"] = route.openapi_extra["requestBody"]
 
 
-def _say_who_may(document: dict[str, Any], roles: Mapping[tuple[str, str], str | None]) -> None:
-    """The role each operation needs, and how it is refused."""
+def _say_who_may(
+    document: dict[str, Any], roles: Mapping[tuple[str, str], str | None], keyless: bool
+) -> None:
+    """The role each operation needs, and how it is refused. keyless: nobody needs any, yet."""
     for path, item in document["paths"].items():
         for method, operation in item.items():
             role = roles[method.upper(), path]
             operation["security"] = [] if role is None else [{"bearer": [role]}]
+            if role is not None and keyless:
+                operation["security"].append({})
             if role is not None:
                 refused = {str(status): _problem(status) for status in (401, 403)}
                 operation["responses"] = refused | operation["responses"]
@@ -206,9 +210,11 @@ def document(
     plain: Mapping[str, Mapping[str, Any]],
     version: str,
     roles: Mapping[tuple[str, str], str | None],
+    *,
+    keyless: bool,
 ) -> dict[str, Any]:
     """The whole document. plain: path items of routes FastAPI does not know. roles: by (method,
-    path), None for those that need no key.
+    path), None for those that need no key. keyless: there is no key at this moment.
     """
     found = get_openapi(
         title="sketchd",
@@ -220,7 +226,7 @@ def document(
     _restore_nulls(found, app)
     for path, item in plain.items():
         found["paths"].setdefault(path, {}).update(item)
-    _say_who_may(found, roles)
+    _say_who_may(found, roles, keyless)
     _, definitions = models_json_schema(
         [(model, "validation") for model in _MODELS], ref_template=_REF
     )

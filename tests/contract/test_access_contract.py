@@ -282,6 +282,11 @@ def test_who_waits_as_advised_gets_the_need(
     assert lot.tokens == need
 
 
+def test_a_clock_that_runs_behind_neither_adds_nor_takes_away() -> None:
+    level, lot = take(Level(5.0, 100.0), 90.0, 1, 5, SLOW)
+    assert (level, lot.tokens) == (Level(0.0, 100.0), 5)
+
+
 async def test_processes_that_share_a_file_share_everything(
     clock: ManualClock, tmp_path: Path
 ) -> None:

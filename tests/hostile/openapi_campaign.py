@@ -36,7 +36,11 @@ _NOTHING_TO_BREAK: Final = frozenset({"healthz", "readyz", "metrics"})
 
 def openapi(ledger: Ledger, requests: int, seed: int) -> None:
     """About so many requests, shared evenly among the operations."""
-    schema = schemathesis.openapi.from_url(f"{ledger.url}/openapi.json")
+    # The service has no keys, and the first one would shut the other campaigns out: test_admin
+    # asks a service of its own.
+    schema = schemathesis.openapi.from_url(f"{ledger.url}/openapi.json").exclude(
+        path_regex="^/v1/admin"
+    )
     results = list(schema.get_all_operations())
     operations = [result.ok() for result in results if isinstance(result, Ok)]
     assert len(operations) == len(results)
