@@ -163,7 +163,7 @@ def test_what_cannot_be_served_is_one_clear_line(tmp_path: Path) -> None:
     assert "resolve" in refused("serve", "--host", "a..b", "--port", "0")
     assert "gRPC" in refused("serve", "--port", "0", "--grpc-port", "50051")
     assert "gRPC" in refused("serve", "--port", "0", SKETCHD_GRPC_PORT="50051")
-    assert "SKETCHD_STORE" in refused("serve", "--port", "0", "--store", "redis://localhost")
+    assert "SKETCHD_STORE" in refused("serve", "--port", "0", "--store", "postgresql://localhost")
     assert "SKETCHD_PORT" in refused("serve", "--port", "70000")
     assert "SKETCHD_PORT" in refused("serve", SKETCHD_PORT="red")
     broken = tmp_path / "broken.db"
