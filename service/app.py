@@ -7,8 +7,9 @@ work, close the pool, close the store. Nothing here runs at import.
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -34,7 +35,9 @@ from service.errors import ServiceError
 from service.health import Health
 from service.http_context import Served
 from service.http_in_flight import BodiesInFlight
+from service.http_routes import RouteNames
 from service.metrics import Metrics
+from service.metrics_shared import Snapshot
 from service.middleware import RequestBoundary
 from service.pool import BoundedPool
 from service.ports import Clock, Store
@@ -47,6 +50,7 @@ from service.store_timed import TimedStore
 from sketch_core import bound_table_cache
 
 _SQLITE = "sqlite:///"
+Scrape = Callable[[], Awaitable[Snapshot]]
 
 
 def version() -> str:
@@ -90,6 +94,10 @@ class Runtime:
     chores: Chores
     health: Health
 
+    async def snapshot(self) -> Snapshot:
+        """The metrics now; taken in a thread of its own, for the pool may be full."""
+        return await asyncio.to_thread(Snapshot.of, self.registry, self.metrics.as_of)
+
     async def start(self) -> None:
         """Open the store. Raises StoreUnavailable; then there is nothing to stop."""
         await self.store.start()
@@ -111,7 +119,7 @@ def build(settings: Settings, *, clock: Clock | None = None, store: Store | None
     clock = clock if clock is not None else SystemClock()
     bound_table_cache(settings.table_cache_bytes)
     registry = CollectorRegistry()
-    metrics = Metrics(registry)
+    metrics = Metrics(registry, version())
     inner = store if store is not None else open_store(settings, clock)
     timed = TimedStore(inner, finished=metrics.store_finished, up=metrics.store_up)
     pool = BoundedPool(settings.pool_threads, settings.pool_queue, depth_changed=metrics.pool_depth)
@@ -132,8 +140,11 @@ def create_app(settings: Settings, make: Callable[[Settings], Runtime] = build) 
     return app_over(make(settings))
 
 
-def app_over(runtime: Runtime) -> FastAPI:
-    """The routes over a runtime. Whoever serves the app starts it through the lifespan."""
+def app_over(runtime: Runtime, scrape: Scrape | None = None) -> FastAPI:
+    """The routes over a runtime. Whoever serves the app starts it through the lifespan.
+
+    scrape: what /metrics shows, where that is more than this process's own.
+    """
     app = FastAPI(
         title="sketchd",
         openapi_url=None,
@@ -144,9 +155,9 @@ def app_over(runtime: Runtime) -> FastAPI:
     )
     app.state.served = Served(runtime.sketches, runtime.pool, runtime.settings, runtime.metrics)
     app.state.health = runtime.health
-    bodies = BodiesInFlight(runtime.settings.max_bodies_bytes)
+    bodies = BodiesInFlight(runtime.settings.max_bodies_bytes, runtime.metrics.bodies_held)
     app.state.bodies = bodies
-    app.state.registry = runtime.registry
+    app.state.scrape = scrape if scrape is not None else runtime.snapshot
     # The most frequent first: routes are tried in order. One flat table, not included
     # routers, so that a 405 can name the methods of every route at its path.
     for routes in (
@@ -165,6 +176,8 @@ def app_over(runtime: Runtime) -> FastAPI:
         RequestBoundary,
         health=runtime.health,
         bodies=bodies,
+        told=runtime.metrics,
+        routes=RouteNames(app.routes),
         access_log=runtime.settings.access_log == "on",
     )
     return app
