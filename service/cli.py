@@ -62,13 +62,19 @@ def _parser() -> argparse.ArgumentParser:
         help=f"sqlite:///relative.db, sqlite:////absolute.db or memory:// "
         f"(default {defaults.store}) [SKETCHD_STORE]",
     )
+    serve.add_argument(
+        "--workers",
+        type=int,
+        help=f"processes that share the port (default {defaults.workers}) [SKETCHD_WORKERS]",
+    )
     commands.add_parser("demo", help="stream real attention keys in, sample, compare, plot")
     commands.add_parser("version", help="print the version")
     return parser
 
 
 def _serve(options: argparse.Namespace) -> int:
-    overrides = {name: getattr(options, name) for name in ("host", "port", "grpc_port", "store")}
+    named = ("host", "port", "grpc_port", "store", "workers")
+    overrides = {name: getattr(options, name) for name in named}
     try:
         settings = read(os.environ, overrides)
     except InvalidSetting as error:
@@ -77,9 +83,13 @@ def _serve(options: argparse.Namespace) -> int:
         print(f"sketchd: {name} is not a setting and has no effect", file=sys.stderr)
     # Imported late: --help and version should not wait for a web framework.
     from service.cli_serve import CannotServe, run
+    from service.cli_workers import supervise
 
     try:
-        run(settings)
+        if settings.workers > 1:
+            supervise(settings)
+        else:
+            run(settings)
     except CannotServe as error:
         return _refuse(str(error))
     return 0

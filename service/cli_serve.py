@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import ipaddress
-import logging
-import os
 import socket
 import sys
+from collections.abc import Callable
 from types import FrameType
 from typing import Final
 
@@ -16,6 +15,8 @@ import uvicorn
 from threadpoolctl import threadpool_limits
 
 from service import app as composition
+from service import logs
+from service.cli_channel import WorkerEnd
 from service.cli_protocol import ProblemProtocol
 from service.errors import ServiceError
 from service.settings import InvalidSetting, Settings, variable
@@ -32,12 +33,23 @@ class CannotServe(Exception):
 
 
 class Server(uvicorn.Server):
-    """uvicorn's: says when it is ready, stops at the first signal and at once at the second."""
+    """uvicorn's: says when it is ready, stops at the first signal and at once at the second.
 
-    def __init__(self, config: uvicorn.Config, runtime: composition.Runtime, ready: str) -> None:
+    announce: called when requests are accepted. alone: without a supervisor, which passes on
+    signals that may have reached this process already, and knows when not to wait.
+    """
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        runtime: composition.Runtime,
+        announce: Callable[[], None],
+        alone: bool = True,
+    ) -> None:
         super().__init__(config)
         self._runtime = runtime
-        self._ready = ready
+        self._announce = announce
+        self._alone = alone
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to accept, then say so."""
@@ -46,35 +58,48 @@ class Server(uvicorn.Server):
         gc.collect()
         gc.freeze()
         if not self.should_exit:
-            print(self._ready, file=sys.stderr, flush=True)
+            self._announce()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
         """First signal: tell balancers, finish what is under way. Second: leave now.
 
         Leaving at once is safe: whatever was acknowledged is durable already.
         """
-        if self.should_exit:
-            os._exit(128 + sig)
+        if self.should_exit and self._alone:
+            logs.leave_now(128 + sig)
+        self.stop()
+
+    def stop(self) -> None:
+        """Finish what is under way."""
         self._runtime.health.drain()
         self.should_exit = True
 
 
 def run(settings: Settings) -> None:
     """Serve until a signal. Raises CannotServe with the reason when it cannot start."""
+    listening = listen(settings)
+    logs.configure(settings)
+    serve_on(settings, listening)
+
+
+def listen(settings: Settings) -> socket.socket:
+    """The listening socket that the settings ask for. Raises CannotServe."""
     if settings.grpc_port != 0:
         raise CannotServe(
             f"gRPC is not served yet: leave {variable('grpc_port')} (--grpc-port) at 0"
         )
-    address = loopback_address(settings.host)
-    _configure_logging(settings)
+    return bind(loopback_address(settings.host), settings.port)
+
+
+def serve_on(settings: Settings, listening: socket.socket, worker: WorkerEnd | None = None) -> None:
+    """Serve in this process. Raises CannotServe. worker: where it is one of several."""
     share_the_processor()
     try:
         runtime = composition.build(settings)
     except InvalidSetting as error:
         raise CannotServe(str(error)) from error
-    listening = bind(address, settings.port)
     config = uvicorn.Config(
-        composition.app_over(runtime),
+        composition.app_over(runtime, worker.scrape if worker is not None else None),
         http=ProblemProtocol,
         ws="none",
         lifespan="on",
@@ -84,9 +109,16 @@ def run(settings: Settings) -> None:
         backlog=_BACKLOG,
         timeout_graceful_shutdown=int(settings.drain_seconds + _DRAIN_MARGIN_SECONDS),
     )
-    server = Server(config, runtime, ready_line(listening, settings.store))
+
+    def announce() -> None:
+        if worker is not None:
+            worker.ready()
+        else:
+            print(ready_line(listening, settings.store), file=sys.stderr, flush=True)
+
+    server = Server(config, runtime, announce, alone=worker is None)
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-        runner.run(_serve(server, runtime, listening, settings))
+        runner.run(_serve(server, runtime, listening, settings, worker))
 
 
 def share_the_processor() -> None:
@@ -102,7 +134,11 @@ def share_the_processor() -> None:
 
 
 async def _serve(
-    server: Server, runtime: composition.Runtime, listening: socket.socket, settings: Settings
+    server: Server,
+    runtime: composition.Runtime,
+    listening: socket.socket,
+    settings: Settings,
+    worker: WorkerEnd | None,
 ) -> None:
     # The store is opened first, and here, so that its failure is one clear line; when the
     # lifespan starts the runtime again nothing happens.
@@ -111,8 +147,24 @@ async def _serve(
     except ServiceError as error:
         listening.close()
         runtime.pool.close()
-        raise CannotServe(f"cannot open {settings.store}: {error.detail}") from error
+        where = logs.redacted(settings.store)
+        raise CannotServe(f"cannot open {where}: {error.detail}") from error
+    if worker is None:
+        await server.serve(sockets=[listening])
+    else:
+        await _serve_as_worker(server, runtime, listening, worker)
+
+
+async def _serve_as_worker(
+    server: Server, runtime: composition.Runtime, listening: socket.socket, worker: WorkerEnd
+) -> None:
+    """The same, with a supervisor to tell, to answer, and to follow into its end."""
+    await worker.open()
+    attending = asyncio.create_task(worker.attend(runtime.snapshot))
+    attending.add_done_callback(lambda _: server.stop())
     await server.serve(sockets=[listening])
+    await worker.leave(await runtime.snapshot())
+    await asyncio.gather(attending, return_exceptions=True)
 
 
 def loopback_address(host: str) -> str:
@@ -157,12 +209,4 @@ def ready_line(listening: socket.socket, store: str) -> str:
     """The line that says where the service can be reached."""
     address, port = listening.getsockname()[:2]
     host = f"[{address}]" if ":" in address else address
-    return f"sketchd ready: http http://{host}:{port} store {store}"
-
-
-def _configure_logging(settings: Settings) -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
-    logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
-    # Its lines about starting and stopping say what ours say.
-    logging.getLogger("uvicorn").setLevel(max(logging.WARNING, logging.getLogger().level))
+    return f"sketchd ready: http http://{host}:{port} store {logs.redacted(store)}"
