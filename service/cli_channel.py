@@ -86,7 +86,8 @@ class Channel:
         """Send what waits to be sent, and end."""
         with contextlib.suppress(OSError):
             await self._writer.drain()
-            self._writer.close()
+        self._writer.close()
+        with contextlib.suppress(OSError):
             await self._writer.wait_closed()
 
 

@@ -49,18 +49,22 @@ class Worker:
 
     @classmethod
     async def started(cls, settings: Settings, listening: socket.socket) -> Worker:
-        """A new process, which begins to open its store."""
+        """A new process, which begins to open its store. Raises OSError when there can be none."""
         ours, theirs = socket.socketpair()
         # -P and the path: the code of the worker is that of its supervisor, whatever else lies
         # in the folder it was started in.
         path = os.pathsep.join(filter(None, (_CODE, os.environ.get("PYTHONPATH"))))
-        with theirs:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-P", "-m", "service.cli_workers",
-                str(listening.fileno()), str(theirs.fileno()),
-                pass_fds=(listening.fileno(), theirs.fileno()), stdin=DEVNULL,
-                env={**os.environ, "PYTHONPATH": path},
-            )  # fmt: skip
+        try:
+            with theirs:
+                process = await asyncio.create_subprocess_exec(
+                    sys.executable, "-P", "-m", "service.cli_workers",
+                    str(listening.fileno()), str(theirs.fileno()),
+                    pass_fds=(listening.fileno(), theirs.fileno()), stdin=DEVNULL,
+                    env={**os.environ, "PYTHONPATH": path},
+                )  # fmt: skip
+        except OSError:
+            ours.close()
+            raise
         channel = await Channel.over(ours)
         # Not on its command line, where everybody may read: the store's URL can hold a password.
         channel.send({"settings": dataclasses.asdict(settings)})
@@ -131,26 +135,29 @@ class Supervisor:
         pause = self._settings.worker_restart_seconds
         while not self._stopping.is_set():
             began = time.monotonic()
-            worker = await Worker.started(self._settings, self._listening)
-            self._workers.add(worker)
-            status = await self._attend(worker)
-            self._workers.discard(worker)
+            ended = await self._one_life()
             if self._stopping.is_set():
-                self._forget(worker)
                 return
             if not self._all_ready:
-                self._fail(worker.reason or f"a worker ended while starting (status {status})")
+                self._fail(ended)
                 return
-            self._forget(worker, restarts=1.0)
             if time.monotonic() - began > _LONGEST_PAUSE_SECONDS:
                 pause = self._settings.worker_restart_seconds
-            _LOG.error(
-                "worker %d ended with status %d%s; another starts in %g s",
-                place, status, f" ({worker.reason})" if worker.reason else "", pause,
-                extra={"fields": {"worker": place, "worker_process": worker.process.pid}},
-            )  # fmt: skip
+            _LOG.error("worker %d: %s; another starts in %g s", place, ended, pause)
             await self._stopped_within(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+    async def _one_life(self) -> str:
+        """Start a worker and wait until it ends. Returns why it did."""
+        try:
+            worker = await Worker.started(self._settings, self._listening)
+        except OSError as error:
+            return f"cannot start a process: {error.strerror}"
+        self._workers.add(worker)
+        status = await self._attend(worker)
+        self._workers.discard(worker)  # and, before anybody can ask:
+        self._forget(worker, restarts=0.0 if self._stopping.is_set() else 1.0)
+        return worker.reason or f"process {worker.process.pid} ended with status {status}"
 
     async def _attend(self, worker: Worker) -> int:
         """Listen to a worker until it ends. Returns its exit status, negative for a signal."""

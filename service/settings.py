@@ -75,7 +75,11 @@ class Settings:
         words=("auto", "json", "text"),
     )
     workers: int = _count(
-        1, "Processes that serve; more than one needs a store they can share.", 1, 256
+        1,
+        "Processes that serve; more than one needs a store they can share. Limits of memory, "
+        "queues and threads are of each.",
+        1,
+        256,
     )
     worker_restart_seconds: float = _seconds(
         0.1, "Pause before a worker that died is replaced; doubles up to a minute.", 1e-3

@@ -82,17 +82,37 @@ class Service:
         return parsed(answer.text)
 
     def workers(self) -> list[int]:
-        """The processes that the supervisor has started."""
-        own = self.process.pid
-        listed = subprocess.run(
-            ["ps", "-A", "-o", "pid=,ppid=,stat="], capture_output=True, text=True, check=True
-        ).stdout
-        rows = (line.split() for line in listed.splitlines())
-        return [int(pid) for pid, parent, state in rows if int(parent) == own and state[0] != "Z"]
+        """The processes that the supervisor has started and that have not ended."""
+        return [pid for pid, parent in _processes() if parent == self.process.pid]
 
     def said(self) -> str:
         """What it has logged so far."""
         return self.log.read_text("utf-8", "replace")
+
+
+def _processes() -> Iterator[tuple[int, int]]:
+    """(process, its parent) of all that run, from /proc where there is one: ps may be missing."""
+    if not Path("/proc/self/stat").exists():
+        listed = subprocess.run(
+            ["ps", "-A", "-o", "pid=,ppid=,stat="], capture_output=True, text=True, check=True
+        ).stdout
+        for pid, parent, state in (line.split() for line in listed.splitlines()):
+            if state[0] != "Z":
+                yield int(pid), int(parent)
+        return
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                state, parent = (folder / "stat").read_text().rpartition(")")[2].split()[:2]
+            except OSError:  # it has just ended
+                continue
+            if state != "Z":
+                yield int(folder.name), int(parent)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process is there and not merely unburied."""
+    return any(one == pid for one, _ in _processes())
 
 
 @contextmanager
