@@ -68,7 +68,7 @@ def serve(folder: str, told: Connection) -> None:
     config = uvicorn.Config(
         composition.app_over(runtime), http=ProblemProtocol, ws="none", log_config=None
     )
-    server = cli_serve.Server(config, runtime, "")
+    server = cli_serve.Server(config, runtime, lambda: None)
     longest = [0.0, 0.0]
 
     def answer() -> None:

@@ -8,8 +8,9 @@ Nothing here runs at import.
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -45,7 +46,9 @@ from service.health import Health
 from service.http_context import Served
 from service.http_in_flight import BodiesInFlight
 from service.http_origins import is_this_machine
+from service.http_routes import RouteNames
 from service.metrics import Metrics
+from service.metrics_shared import Snapshot
 from service.middleware import RequestBoundary
 from service.pool import BoundedPool
 from service.ports import Clock, Store
@@ -64,6 +67,7 @@ from service.store_timed import TimedStore
 from sketch_core import bound_table_cache
 
 _SQLITE = "sqlite:///"
+Scrape = Callable[[], Awaitable[Snapshot]]
 
 
 def version() -> str:
@@ -139,6 +143,10 @@ class Runtime:
     access: Access
     administration: Administration
 
+    async def snapshot(self) -> Snapshot:
+        """The metrics now; taken in a thread of its own, for the pool may be full."""
+        return await asyncio.to_thread(Snapshot.of, self.registry, self.metrics.as_of)
+
     async def start(self) -> None:
         """Open the store. Raises StoreUnavailable; then there is nothing to stop."""
         await self.store.start()
@@ -172,7 +180,7 @@ def build(
     clock = clock if clock is not None else SystemClock()
     bound_table_cache(settings.table_cache_bytes)
     registry = CollectorRegistry()
-    metrics = Metrics(registry)
+    metrics = Metrics(registry, version())
     if store is None:
         backend = open_store(settings, clock)
     else:
@@ -206,8 +214,11 @@ def create_app(settings: Settings, make: Callable[[Settings], Runtime] = build) 
     return app_over(make(settings))
 
 
-def app_over(runtime: Runtime) -> FastAPI:
-    """The routes over a runtime. Whoever serves the app starts it through the lifespan."""
+def app_over(runtime: Runtime, scrape: Scrape | None = None) -> FastAPI:
+    """The routes over a runtime. Whoever serves the app starts it through the lifespan.
+
+    scrape: what /metrics shows, where that is more than this process's own.
+    """
     app = FastAPI(
         title="sketchd",
         openapi_url=None,
@@ -220,9 +231,9 @@ def app_over(runtime: Runtime) -> FastAPI:
     app.state.health = runtime.health
     app.state.administration = runtime.administration
     app.state.directory = runtime.directory
-    bodies = BodiesInFlight(runtime.settings.max_bodies_bytes)
+    bodies = BodiesInFlight(runtime.settings.max_bodies_bytes, runtime.metrics.bodies_held)
     app.state.bodies = bodies
-    app.state.registry = runtime.registry
+    app.state.scrape = scrape if scrape is not None else runtime.snapshot
     # The most frequent first: routes are tried in order. One flat table, not included
     # routers, so that a 405 can name the methods of every route at its path.
     roles = http_access.roles(runtime.settings.metrics_access)
@@ -244,6 +255,8 @@ def app_over(runtime: Runtime) -> FastAPI:
         RequestBoundary,
         health=runtime.health,
         bodies=bodies,
+        told=runtime.metrics,
+        routes=RouteNames(app.routes),
         access_log=runtime.settings.access_log == "on",
         keyless=lambda: runtime.access.keyless,
     )

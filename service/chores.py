@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 from service.errors import StoreUnavailable
 from service.metrics import Metrics
@@ -12,6 +13,7 @@ from service.ports import Store
 from service.settings import Settings
 
 _log = logging.getLogger(__name__)
+_LAG_PAUSE_SECONDS: Final = 0.25
 
 
 class Chores:
@@ -31,6 +33,7 @@ class Chores:
             asyncio.create_task(
                 self._repeat("usage", self.refresh, self._settings.usage_interval_seconds)
             ),
+            asyncio.create_task(self._watch_the_loop()),
         ]
 
     async def stop(self) -> None:
@@ -47,6 +50,14 @@ class Chores:
     async def refresh(self) -> None:
         """Show the store's present usage in the metrics."""
         self._metrics.show(await self._store.usage(self._settings.metrics_largest_sketches))
+
+    async def _watch_the_loop(self) -> None:
+        """How late the event loop wakes whoever asked for it: what every request waits besides."""
+        now = asyncio.get_running_loop().time
+        while True:
+            due = now() + _LAG_PAUSE_SECONDS
+            await asyncio.sleep(_LAG_PAUSE_SECONDS)
+            self._metrics.loop_woke_late(max(0.0, now() - due))
 
     async def _repeat(self, name: str, chore: Callable[[], Awaitable[None]], pause: float) -> None:
         while True:

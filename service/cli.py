@@ -78,6 +78,11 @@ def _parser() -> argparse.ArgumentParser:
     for name, what in _TLS_FILES.items():
         option = name.replace("_", "-")
         serve.add_argument(f"--{option}", metavar="FILE", help=f"{what} [SKETCHD_{name.upper()}]")
+    serve.add_argument(
+        "--workers",
+        type=int,
+        help=f"processes that share the port (default {defaults.workers}) [SKETCHD_WORKERS]",
+    )
     add_commands(commands)
     commands.add_parser("demo", help="stream real attention keys in, sample, compare, plot")
     commands.add_parser("version", help="print the version")
@@ -85,8 +90,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    names = ("host", "port", "grpc_port", "store", *_TLS_FILES)
-    overrides = {name: getattr(options, name) for name in names}
+    named = ("host", "port", "grpc_port", "store", "workers", *_TLS_FILES)
+    overrides = {name: getattr(options, name) for name in named}
     try:
         settings = read(os.environ, overrides)
     except InvalidSetting as error:
@@ -95,9 +100,13 @@ def _serve(options: argparse.Namespace) -> int:
         print(f"sketchd: {name} is not a setting and has no effect", file=sys.stderr)
     # Imported late: --help and version should not wait for a web framework.
     from service.cli_serve import CannotServe, run
+    from service.cli_workers import supervise
 
     try:
-        run(settings)
+        if settings.workers > 1:
+            supervise(settings)
+        else:
+            run(settings)
     except CannotServe as error:
         return _refuse(str(error))
     return 0

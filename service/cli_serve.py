@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import gc
-import logging
-import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from types import FrameType
 from typing import Final
 
@@ -17,6 +16,8 @@ import uvicorn
 from threadpoolctl import threadpool_limits
 
 from service import app as composition
+from service import logs
+from service.cli_channel import WorkerEnd
 from service.cli_protocol import ProblemProtocol
 from service.cli_tls import InvalidCertificate, reload_certificate, server_context
 from service.errors import ServiceError
@@ -36,12 +37,23 @@ class CannotServe(Exception):
 
 
 class Server(uvicorn.Server):
-    """uvicorn's: says when it is ready, stops at the first signal and at once at the second."""
+    """uvicorn's: says when it is ready, stops at the first signal and at once at the second.
 
-    def __init__(self, config: uvicorn.Config, runtime: composition.Runtime, ready: str) -> None:
+    announce: called when requests are accepted. alone: without a supervisor, which passes on
+    signals that may have reached this process already, and knows when not to wait.
+    """
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        runtime: composition.Runtime,
+        announce: Callable[[], None],
+        alone: bool = True,
+    ) -> None:
         super().__init__(config)
         self._runtime = runtime
-        self._ready = ready
+        self._announce = announce
+        self._alone = alone
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to accept, then say so."""
@@ -50,37 +62,50 @@ class Server(uvicorn.Server):
         gc.collect()
         gc.freeze()
         if not self.should_exit:
-            print(self._ready, file=sys.stderr, flush=True)
+            self._announce()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
         """First signal: tell balancers, finish what is under way. Second: leave now.
 
         Leaving at once is safe: whatever was acknowledged is durable already.
         """
-        if self.should_exit:
-            os._exit(128 + sig)
+        if self.should_exit and self._alone:
+            logs.leave_now(128 + sig)
+        self.stop()
+
+    def stop(self) -> None:
+        """Finish what is under way."""
         self._runtime.health.drain()
         self.should_exit = True
 
 
 def run(settings: Settings) -> None:
     """Serve until a signal. Raises CannotServe with the reason when it cannot start."""
+    listening = listen(settings)
+    logs.configure(settings)
+    serve_on(settings, listening)
+
+
+def listen(settings: Settings) -> socket.socket:
+    """The listening socket that the settings ask for. Raises CannotServe."""
     if settings.grpc_port != 0:
         raise CannotServe(
             f"gRPC is not served yet: leave {variable('grpc_port')} (--grpc-port) at 0"
         )
-    address = address_of(settings.host)
-    settings = dataclasses.replace(settings, host=address)
-    _configure_logging(settings)
+    return bind(address_of(settings.host), settings.port)
+
+
+def serve_on(settings: Settings, listening: socket.socket, worker: WorkerEnd | None = None) -> None:
+    """Serve in this process. Raises CannotServe. worker: where it is one of several."""
+    settings = dataclasses.replace(settings, host=str(listening.getsockname()[0]))
     share_the_processor()
     try:
         tls = server_context(settings)
         runtime = composition.build(settings)
     except (InvalidSetting, InvalidCertificate) as error:
         raise CannotServe(str(error)) from error
-    listening = bind(address, settings.port)
     config = uvicorn.Config(
-        composition.app_over(runtime),
+        composition.app_over(runtime, worker.scrape if worker is not None else None),
         http=ProblemProtocol,
         ws="none",
         lifespan="on",
@@ -92,10 +117,16 @@ def run(settings: Settings) -> None:
     )
     config.load()
     config.ssl = tls
-    scheme = "https" if tls is not None else "http"
-    server = Server(config, runtime, ready_line(listening, settings.store, scheme))
+
+    def announce() -> None:
+        if worker is not None:
+            worker.ready()
+        else:
+            print(ready_line(listening, settings), file=sys.stderr, flush=True)
+
+    server = Server(config, runtime, announce, alone=worker is None)
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-        runner.run(_serve(server, runtime, listening, settings))
+        runner.run(_serve(server, runtime, listening, settings, worker))
 
 
 def share_the_processor() -> None:
@@ -111,7 +142,11 @@ def share_the_processor() -> None:
 
 
 async def _serve(
-    server: Server, runtime: composition.Runtime, listening: socket.socket, settings: Settings
+    server: Server,
+    runtime: composition.Runtime,
+    listening: socket.socket,
+    settings: Settings,
+    worker: WorkerEnd | None,
 ) -> None:
     # The store is opened first, and here, so that its failure is one clear line; when the
     # lifespan starts the runtime again nothing happens.
@@ -133,7 +168,22 @@ async def _serve(
         asyncio.get_running_loop().add_signal_handler(
             signal.SIGHUP, reload_certificate, tls, settings
         )
+    if worker is None:
+        await server.serve(sockets=[listening])
+    else:
+        await _serve_as_worker(server, runtime, listening, worker)
+
+
+async def _serve_as_worker(
+    server: Server, runtime: composition.Runtime, listening: socket.socket, worker: WorkerEnd
+) -> None:
+    """The same, with a supervisor to tell, to answer, and to follow into its end."""
+    await worker.open()
+    attending = asyncio.create_task(worker.attend(runtime.snapshot))
+    attending.add_done_callback(lambda _: server.stop())
     await server.serve(sockets=[listening])
+    await worker.leave(await runtime.snapshot())
+    await asyncio.gather(attending, return_exceptions=True)
 
 
 async def check_keys(runtime: composition.Runtime) -> None:
@@ -149,7 +199,7 @@ async def check_keys(runtime: composition.Runtime) -> None:
     if not runtime.directory.had_keys:
         raise CannotServe(
             f"{host} is not a loopback address and there is no access key: add one with `sketchd "
-            f"key add default --role admin --store {runtime.settings.store}`, or set "
+            f"key add default --role admin --store {shown(runtime.settings.store)}`, or set "
             f"{variable('bootstrap_admin_key')}"
         )
 
@@ -183,16 +233,9 @@ def bind(address: str, port: int) -> socket.socket:
     return listening
 
 
-def ready_line(listening: socket.socket, store: str, scheme: str = "http") -> str:
+def ready_line(listening: socket.socket, settings: Settings) -> str:
     """The line that says where the service can be reached."""
+    scheme = "https" if settings.tls_certificate else "http"
     address, port = listening.getsockname()[:2]
     host = f"[{address}]" if ":" in address else address
-    return f"sketchd ready: http {scheme}://{host}:{port} store {shown(store)}"
-
-
-def _configure_logging(settings: Settings) -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
-    logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
-    # Its lines about starting and stopping say what ours say.
-    logging.getLogger("uvicorn").setLevel(max(logging.WARNING, logging.getLogger().level))
+    return f"sketchd ready: http {scheme}://{host}:{port} store {shown(settings.store)}"

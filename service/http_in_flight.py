@@ -8,6 +8,8 @@ room would keep what it has, and the others might wait for just that.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from starlette.requests import Request
 from starlette.types import Scope
 
@@ -20,10 +22,12 @@ class BodiesInFlight:
     """The bytes of bodies now held, at most `limit`; touched on the event loop only.
 
     One body is taken whatever its size while no other is held: its own limit bounds it.
+    changed: told the bytes after each change.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, changed: Callable[[int], None] | None = None) -> None:
         self._limit = limit
+        self._changed = changed
         self._held = 0
 
     @property
@@ -44,10 +48,15 @@ class BodiesInFlight:
                 f"the bodies of other requests hold {others} of the {self._limit} bytes there are "
                 "for all of them"
             )
-        self._held += more
+        self._change(more)
 
     def _shrink(self, size: int) -> None:
-        self._held -= size
+        self._change(-size)
+
+    def _change(self, size: int) -> None:
+        self._held += size
+        if self._changed is not None and size:
+            self._changed(self._held)
 
 
 class BodyInFlight:

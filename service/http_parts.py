@@ -74,6 +74,7 @@ async def _serve_part(
 ) -> dict[str, Any]:
     name, asked = part
     if isinstance(asked, InvalidRequest):
+        context.metrics.part_refused("update" if field == "updates" else "sample", asked)
         return _refused(context, name, asked, f"/{field}/{at}")
     assert name is not None
     try:

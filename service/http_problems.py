@@ -164,11 +164,15 @@ async def on_service_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, errors.ServiceError)
     if status_of(error) >= 500:
         _LOG.warning("%s: %s", error.code, error.detail, exc_info=error.__cause__)
-    request.app.state.served.metrics.rejected(error.code)
+    _rejected(request, error.code)
     return response_of(error)
 
 
-async def on_validation_error(_: Request, error: Exception) -> Response:
+def _rejected(request: Request, code: str) -> None:
+    request.app.state.served.metrics.rejected(code)
+
+
+async def on_validation_error(request: Request, error: Exception) -> Response:
     """A path or query parameter that FastAPI refused."""
     assert isinstance(error, RequestValidationError)
     fields = []
@@ -178,7 +182,9 @@ async def on_validation_error(_: Request, error: Exception) -> Response:
         if where == "path":
             field = FieldError(field.pointer, field.detail, "invalid_name")
         fields.append(field)
-    return response_of(InvalidFields(fields))
+    refused = InvalidFields(fields)
+    _rejected(request, refused.code)
+    return response_of(refused)
 
 
 async def on_http_exception(request: Request, error: Exception) -> Response:
@@ -191,9 +197,11 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
     if isinstance(caller, errors.ServiceError):
         return await on_service_error(request, caller)
     if error.status_code == 404:
+        _rejected(request, "route_not_found")
         return response(404, "route_not_found", f"there is nothing at {request.url.path}")
     if error.status_code == 405:
         allowed = allowed_methods(request)
+        _rejected(request, "method_not_allowed")
         return response(
             405,
             "method_not_allowed",
@@ -201,6 +209,7 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
             {"Allow": ", ".join(allowed)},
         )
     code = "internal" if error.status_code >= 500 else "invalid"
+    _rejected(request, code)
     return response(error.status_code, code, str(error.detail), error.headers)
 
 

@@ -9,7 +9,7 @@ from typing import Final
 
 import fastapi_offline
 from fastapi import APIRouter
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.exposition import choose_encoder
 from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
@@ -21,6 +21,7 @@ from service.http_codes import CODES
 from service.http_context import JSON
 from service.http_openapi import answer, described, ref
 from service.http_updates import json_response
+from service.metrics_shared import Snapshot
 
 router: Final = APIRouter()
 
@@ -107,16 +108,21 @@ async def is_ready(request: Request) -> Response:
     summary="Metrics for Prometheus",
     responses={
         200: {
-            "description": "Prometheus text.",
-            "content": {"text/plain": {"schema": {"type": "string"}}},
+            "description": "Prometheus text, or OpenMetrics where Accept asks for it; of all "
+            "workers together.",
+            "content": {
+                "text/plain": {"schema": {"type": "string"}},
+                "application/openmetrics-text": {"schema": {"type": "string"}},
+            },
         }
     },
 )
 async def show_metrics(request: Request) -> Response:
     """Written in a thread of its own: a full pool must not hide what fills it."""
-    registry: CollectorRegistry = request.app.state.registry
-    text = await asyncio.to_thread(generate_latest, registry)
-    return Response(text, media_type=CONTENT_TYPE_LATEST)
+    snapshot: Snapshot = await request.app.state.scrape()
+    write, media_type = choose_encoder(request.headers.get("accept", ""))
+    text = await asyncio.to_thread(write, snapshot)
+    return Response(text, headers={"Content-Type": media_type})
 
 
 async def _openapi(request: Request) -> Response:

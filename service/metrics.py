@@ -1,8 +1,9 @@
 """What the service reports to Prometheus: one class on a registry that is handed in.
 
 Metrics are told; they ask nobody. Labels are bounded: transports, kinds and
-outcomes are short fixed lists, tenants and sketch names are capped by the
-caller's `largest`. Durations are observed on failure too.
+outcomes are short fixed lists, routes are templates, tenants and sketch names are
+capped by the caller's `largest`. Durations are observed on failure too. What each
+metric means stands in `metrics_catalogue`.
 """
 
 from __future__ import annotations
@@ -12,24 +13,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from service import errors
+from service import errors, metrics_catalogue
+from service.metrics_catalogue import METRICS
 from service.ports import Usage
 
-#: Requests last from well under a millisecond (an append) to seconds (a first fold).
-_REQUEST_BUCKETS: Final = (
-    0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
-)  # fmt: skip
-_STORE_BUCKETS: Final = (
-    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0,
-)  # fmt: skip
 #: The `sketch` label of what is summed; no sketch can have this name.
-OTHER: Final = "_other"
+OTHER: Final = metrics_catalogue.OTHER
 #: The `kind` label of a request whose sketch was not found.
 UNKNOWN: Final = "unknown"
+
+#: Methods that routes have; what else a client may write is one label.
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+#: What a request asked for that was timed, or should have been.
+Timed = Literal["update", "sample"]
 
 _OUTCOMES: Final[tuple[tuple[type[BaseException], str], ...]] = (
     (errors.InvalidRequest, "invalid"),
@@ -49,20 +49,33 @@ def outcome_of(failure: BaseException) -> str:
     return "cancelled"
 
 
+#: The `outcome` of a request that no use case saw, by the status of its answer; 4xx: "refused".
+_OUTCOMES_BY_STATUS: Final = {
+    0: "cancelled", 400: "invalid", 422: "invalid", 404: "not_found", 409: "conflict",
+    500: "error", 503: "unavailable",
+}  # fmt: skip
+
+
 @dataclass(slots=True)
 class Receipt:
-    """When a request came in, and by which transport: set by that, read by the use case."""
+    """When a request came in, and by which transport: set by that, read by the use case.
+
+    timed: whether a use case has timed it, or parts of it.
+    """
 
     transport: str
     at: float
+    timed: bool = False
 
 
 _receipt: ContextVar[Receipt | None] = ContextVar("receipt", default=None)
 
 
-def received(transport: str) -> None:
+def received(transport: str) -> Receipt:
     """Start the clock of the request that the current task serves ("http", "grpc")."""
-    _receipt.set(Receipt(transport, time.perf_counter()))
+    receipt = Receipt(transport, time.perf_counter())
+    _receipt.set(receipt)
+    return receipt
 
 
 class Request:
@@ -72,6 +85,8 @@ class Request:
         receipt = _receipt.get()
         self.transport = receipt.transport if receipt is not None else "internal"
         self.started = receipt.at if receipt is not None else time.perf_counter()
+        if receipt is not None:
+            receipt.timed = True
         self.kind = UNKNOWN
         self.outcome = "ok"
         self.coordinates = 0
@@ -80,65 +95,49 @@ class Request:
 class Metrics:
     """Every metric of the service, by the names of the public interface."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
-        request = ("transport", "kind", "outcome")
-        self._update_seconds = Histogram(
-            "sketchd_update_duration_seconds",
-            "Seconds from the receipt of an update to its durable answer.",
-            request, buckets=_REQUEST_BUCKETS, registry=registry,
-        )  # fmt: skip
-        self._sample_seconds = Histogram(
-            "sketchd_sample_duration_seconds",
-            "Seconds from the receipt of a sample, estimate or norm request to its answer.",
-            request, buckets=_REQUEST_BUCKETS, registry=registry,
-        )  # fmt: skip
-        self._updates = Counter(
-            "sketchd_updates", "Coordinates updated.", ("kind",), registry=registry
-        )
-        self._batches = Counter(
-            "sketchd_update_batches", "Update batches answered.", ("kind", "outcome"),
-            registry=registry,
-        )  # fmt: skip
-        self._memory = Gauge(
-            "sketchd_sketch_memory_bytes",
-            "Bytes of a sketch's folded state, and of its log since the checkpoint; the largest "
-            f'sketches by name, the rest of a tenant summed as "{OTHER}".',
-            ("tenant", "sketch", "part"), registry=registry,
-        )  # fmt: skip
-        self._sketches = Gauge("sketchd_sketches", "Sketches.", ("tenant",), registry=registry)
-        self._backlog = Gauge(
-            "sketchd_log_backlog_updates", "Coordinates logged and not yet compacted.",
-            registry=registry,
-        )  # fmt: skip
-        self._keys = Gauge(
-            "sketchd_idempotency_keys", "Idempotency keys remembered.", registry=registry
-        )
-        self._fold_seconds = Histogram(
-            "sketchd_fold_duration_seconds", "Seconds to fold one chunk of log entries.",
-            buckets=_REQUEST_BUCKETS, registry=registry,
-        )  # fmt: skip
-        self._compactions = Counter(
-            "sketchd_compactions", "Compactions ended.", ("outcome",), registry=registry
-        )
-        self._cache_bytes = Gauge(
-            "sketchd_cache_bytes", "Bytes of folded states cached.", registry=registry
-        )
-        self._pool_jobs = Gauge(
-            "sketchd_pool_jobs", "Jobs waiting for a pool thread or running.", registry=registry
-        )
-        self._store_seconds = Histogram(
-            "sketchd_store_duration_seconds", "Seconds of one store operation.",
-            ("operation", "outcome"), buckets=_STORE_BUCKETS, registry=registry,
-        )  # fmt: skip
-        self._store_up = Gauge(
-            "sketchd_store_up", "Whether the store answered last time (1 or 0).", registry=registry
-        )
-        self._rejected = Counter(
-            "sketchd_rejected", "Requests refused, by the problem's code.", ("reason",),
-            registry=registry,
-        )  # fmt: skip
+    def __init__(self, registry: CollectorRegistry, version: str = "dev") -> None:
+        self._registry = registry
+        self._update_seconds = self._histogram("sketchd_update_duration_seconds")
+        self._sample_seconds = self._histogram("sketchd_sample_duration_seconds")
+        self._updates = self._counter("sketchd_updates_total")
+        self._batches = self._counter("sketchd_update_batches_total")
+        self._memory = self._gauge("sketchd_sketch_memory_bytes")
+        self._sketches = self._gauge("sketchd_sketches")
+        self._state_bytes = self._gauge("sketchd_tenant_state_bytes")
+        self._backlog = self._gauge("sketchd_log_backlog_updates")
+        self._keys = self._gauge("sketchd_idempotency_keys")
+        self._fold_seconds = self._histogram("sketchd_fold_duration_seconds")
+        self._compactions = self._counter("sketchd_compactions_total")
+        self._store_seconds = self._histogram("sketchd_store_duration_seconds")
+        self._store_up = self._gauge("sketchd_store_up")
+        self._rejected = self._counter("sketchd_rejected_total")
+        self._http_requests = self._counter("sketchd_http_requests_total")
+        self._bodies = self._gauge("sketchd_bodies_in_flight_bytes")
+        self._cache_bytes = self._gauge("sketchd_cache_bytes")
+        self._pool_jobs = self._gauge("sketchd_pool_jobs")
+        self._loop_lag = self._histogram("sketchd_event_loop_lag_seconds")
+        self._gauge("sketchd_workers").set(1)
+        self._counter("sketchd_worker_restarts_total")
+        self._gauge("sketchd_build_info").labels(version).set(1)
+        #: When the gauges of one thing seen by all workers were last set (time.monotonic), by
+        #: `metrics_catalogue.Joined`.
+        self.as_of: dict[str, float] = {"usage": -1.0, "store": -1.0}
         self._shown: set[tuple[str, str]] = set()
         self._tenants: set[str] = set()
+
+    def _counter(self, name: str) -> Counter:
+        one = METRICS[name]
+        return Counter(name, one.meaning, one.labels, registry=self._registry)
+
+    def _gauge(self, name: str) -> Gauge:
+        one = METRICS[name]
+        return Gauge(name, one.meaning, one.labels, registry=self._registry)
+
+    def _histogram(self, name: str) -> Histogram:
+        one = METRICS[name]
+        return Histogram(
+            name, one.meaning, one.labels, buckets=one.buckets, registry=self._registry
+        )
 
     @contextmanager
     def update(self) -> Iterator[Request]:
@@ -171,6 +170,42 @@ class Metrics:
             labels = (request.transport, request.kind, request.outcome)
             self._sample_seconds.labels(*labels).observe(elapsed)
 
+    def http_finished(
+        self, route: str, method: str, status: int, receipt: Receipt, timed: Timed | None
+    ) -> None:
+        """A request of HTTP has ended.
+
+        route: a template, never a path. status: of the answer, 0 if none began. timed: which
+        durations it belongs to; counted there now if it failed before a use case could.
+        """
+        family = f"{status // 100}xx" if status else "none"
+        shown = method if method in _METHODS else "other"
+        self._http_requests.labels(route, shown, family).inc()
+        if timed is None or receipt.timed or 0 < status < 400:
+            return
+        outcome = _OUTCOMES_BY_STATUS.get(status, "refused" if status < 500 else "error")
+        self._unseen(timed, receipt, outcome)
+
+    def part_refused(self, timed: Timed, refusal: BaseException) -> None:
+        """A part of a batch request was refused before a use case saw it."""
+        receipt = _receipt.get() or Receipt("internal", time.perf_counter())
+        receipt.timed = True
+        self._unseen(timed, receipt, outcome_of(refusal))
+
+    def _unseen(self, timed: Timed, receipt: Receipt, outcome: str) -> None:
+        elapsed = time.perf_counter() - receipt.at
+        if timed == "update":
+            self._update_seconds.labels(receipt.transport, UNKNOWN, outcome).observe(elapsed)
+            self._batches.labels(UNKNOWN, outcome).inc()
+        else:
+            self._sample_seconds.labels(receipt.transport, UNKNOWN, outcome).observe(elapsed)
+
+    def bodies_held(self, size: int) -> None:
+        self._bodies.set(size)
+
+    def loop_woke_late(self, seconds: float) -> None:
+        self._loop_lag.observe(seconds)
+
     def rejected(self, reason: str) -> None:
         """A transport refused a request. reason: the problem's code, never a caller's text."""
         self._rejected.labels(reason).inc()
@@ -193,6 +228,7 @@ class Metrics:
 
     def store_up(self, up: bool) -> None:
         self._store_up.set(1 if up else 0)
+        self.as_of["store"] = time.monotonic()
 
     def show(self, usage: Usage) -> None:
         """Replace the gauges of sizes and counts; what is gone leaves no series behind."""
@@ -206,13 +242,17 @@ class Metrics:
             self._show_memory(item.key.tenant, item.key.name, item.state_bytes, item.log_bytes)
         for tenant, (state, log) in usage.other.items():
             self._show_memory(tenant, OTHER, state, log)
-        for tenant in self._tenants - usage.sketches.keys():
+        tenants = usage.sketches.keys() | usage.state_bytes.keys()
+        for tenant in self._tenants - tenants:
             self._sketches.remove(tenant)
-        self._tenants = set(usage.sketches)
-        for tenant, count in usage.sketches.items():
-            self._sketches.labels(tenant).set(count)
+            self._state_bytes.remove(tenant)
+        self._tenants = tenants
+        for tenant in tenants:
+            self._sketches.labels(tenant).set(usage.sketches.get(tenant, 0))
+            self._state_bytes.labels(tenant).set(usage.state_bytes.get(tenant, 0))
         self._backlog.set(usage.backlog)
         self._keys.set(usage.idempotency_keys)
+        self.as_of["usage"] = time.monotonic()
 
     def _show_memory(self, tenant: str, name: str, state: int, log: int) -> None:
         self._memory.labels(tenant, name, "state").set(state)

@@ -9,7 +9,6 @@ each body twice and break cancellation.
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import time
@@ -20,9 +19,10 @@ from typing import Final
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service import http_origins, http_problems, metrics, wire
+from service import http_origins, http_problems, logs, metrics, wire
 from service.health import Health
 from service.http_in_flight import BodiesInFlight
+from service.http_routes import RouteNames
 
 _LOG: Final = logging.getLogger("sketchd.http")
 _ACCESS: Final = logging.getLogger("sketchd.access")
@@ -33,8 +33,9 @@ _SANE_ID: Final = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 class RequestBoundary:
     """Gives each request an id, counts it while it is under way, and answers what nobody caught.
 
-    bodies: where their bodies count until the answer begins. keyless: whether no access
-    keys exist, so that browsers must name this machine; they may come while we run.
+    bodies: where their bodies count until the answer begins. told, routes: the metrics, and
+    the names that requests have there. keyless: whether no access keys exist, so that
+    browsers must name this machine; they may come while we run.
     """
 
     def __init__(
@@ -42,12 +43,16 @@ class RequestBoundary:
         app: ASGIApp,
         health: Health,
         bodies: BodiesInFlight,
+        told: metrics.Metrics,
+        routes: RouteNames,
         access_log: bool,
         keyless: Callable[[], bool],
     ) -> None:
         self._app = app
         self._health = health
         self._bodies = bodies
+        self._told = told
+        self._routes = routes
         self._access_log = access_log
         self._keyless = keyless
 
@@ -55,11 +60,12 @@ class RequestBoundary:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started = time.perf_counter()
-        metrics.received("http")
+        receipt = metrics.received("http")
         request_id = _request_id(scope)
         status = 0
         held = self._bodies.begin(scope)
+        # A copy: the server and the log still know the request as HEAD.
+        asked = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
@@ -71,27 +77,35 @@ class RequestBoundary:
                 message = {**message, "body": b""}
             await send(message)
 
-        with self._health.request():
+        with self._health.request(), logs.request(request_id):
             try:
-                await self._serve(scope, receive, send_with_id)
+                await self._serve(asked, receive, send_with_id)
             except Exception:
                 _LOG.exception("request %s failed", request_id)
+                self._told.rejected("internal")
                 if status:  # half an answer is out: only closing the connection tells the truth
                     raise
                 await http_problems.unexpected(request_id)(scope, receive, send_with_id)
             finally:
                 held.release()
-                if self._access_log:
-                    _log_access(scope, request_id, status, time.perf_counter() - started)
+                self._finished(scope["method"], asked, status, receipt)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         reason = http_origins.refusal(scope["method"], Headers(scope=scope), self._keyless())
         if reason is not None:
+            self._told.rejected("cross_origin")
             await http_problems.response(403, "cross_origin", reason)(scope, receive, send)
             return
-        # A copy: the server and the log still know the request as HEAD.
-        asked = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
-        await self._app(asked, receive, send)
+        await self._app(scope, receive, send)
+
+    def _finished(self, method: str, asked: Scope, status: int, receipt: metrics.Receipt) -> None:
+        """Count the request and, where that is wanted, log it. asked: as the routes have seen it,
+        which leave their mark in it.
+        """
+        route = self._routes.of(asked)
+        self._told.http_finished(route, method, status, receipt, self._routes.timed(asked))
+        if self._access_log:
+            _log_access(method, asked, route, status, time.perf_counter() - receipt.at)
 
 
 def _request_id(scope: Scope) -> str:
@@ -104,18 +118,19 @@ def new_id() -> str:
     return uuid.uuid4().hex
 
 
-def _log_access(scope: Scope, request_id: str, status: int, seconds: float) -> None:
-    """One JSON object a line; JSON's escapes keep a path from forging lines."""
+def _log_access(method: str, scope: Scope, route: str, status: int, seconds: float) -> None:
+    """One line a request. The path of a refused one is not shown: it may be a key gone astray."""
     client = scope.get("client")
-    line = {
-        "request_id": request_id,
-        "method": scope["method"],
-        "path": scope["path"],
+    path = scope["path"] if 0 < status < 400 else None
+    fields = {
+        "method": method,
+        "route": route,
+        "path": path,
         "status": status,
         "milliseconds": round(1000 * seconds, 3),
         "client": client[0] if client else None,
     }
-    _ACCESS.info("%s", json.dumps(line))
+    _ACCESS.info("%s %s", method, route, extra={"fields": fields})
 
 
 def problem_of_broken_http(status: int, code: str, detail: str) -> bytes:

@@ -11,6 +11,8 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
+from functools import partial
 from typing import ParamSpec, TypeVar
 
 from service.errors import Overloaded
@@ -54,7 +56,8 @@ class BoundedPool:
         """
         self._enter()
         try:
-            job = self._executor.submit(function, *args, **kwargs)
+            # In the caller's context, so that log lines name its request.
+            job = self._executor.submit(copy_context().run, partial(function, *args, **kwargs))
         except BaseException:
             self._leave()
             raise

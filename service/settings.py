@@ -76,6 +76,21 @@ class Settings:
         0, "Port for gRPC; 0, the only value served yet, turns it off.", "", 0, 65535
     )
     access_log: str = _knob("off", "Whether each request writes a log line.", words=("off", "on"))
+    log_format: str = _knob(
+        "auto",
+        "JSON lines, text for people, or JSON unless standard error is a terminal.",
+        words=("auto", "json", "text"),
+    )
+    workers: int = _count(
+        1,
+        "Processes that serve; more than one needs a store they can share. Limits of memory, "
+        "queues and threads are of each.",
+        1,
+        256,
+    )
+    worker_restart_seconds: float = _seconds(
+        0.1, "Pause before a worker that died is replaced; doubles up to a minute.", 1e-3
+    )
     store: str = _knob(
         "sqlite:///sketchd.db",
         "Store URL: sqlite:///relative.db, sqlite:////absolute.db, memory://, "
@@ -255,6 +270,10 @@ class Settings:
             )
         if self.tls_client_ca and not self.tls_certificate:
             raise InvalidSetting(f"{variable('tls_client_ca')} needs {variable('tls_certificate')}")
+        if self.workers > 1 and self.store == "memory://":
+            raise InvalidSetting(
+                f"{variable('workers')} must be 1 with the store memory://, which no two can share"
+            )
 
     @property
     def max_compact_trigger(self) -> float:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from service import metrics
+from service import metrics, metrics_catalogue
 from service.chores import Chores
 from service.errors import BacklogFull, InvalidRequest, NotFound, StoreUnavailable
 from service.metrics import OTHER, Metrics
@@ -19,22 +21,48 @@ from service.store_memory import MemoryStore
 from service.store_timed import TimedStore
 from tests.service.rig import VECTOR, SetClock, SteppedStore, pairs, rigged
 
-#: The public interface's names that belong to this part of the service.
-NAMES = (
-    "sketchd_update_duration_seconds", "sketchd_sample_duration_seconds", "sketchd_updates_total",
-    "sketchd_update_batches_total", "sketchd_sketch_memory_bytes", "sketchd_sketches",
-    "sketchd_fold_duration_seconds", "sketchd_log_backlog_updates", "sketchd_compactions_total",
-    "sketchd_store_duration_seconds", "sketchd_store_up", "sketchd_rejected_total",
-)  # fmt: skip
+DOCUMENT = Path(__file__).parents[2] / "docs" / "metrics.md"
+#: What Prometheus calls units, and what is counted in them; gauges may be of nothing but things.
+_UNITS = ("_seconds", "_bytes", "_total", "_info")
+_THINGS = ("_sketches", "_updates", "_up", "_keys", "_jobs", "_workers")
 
 
-def test_every_promised_name_is_there_with_a_help_text() -> None:
+def test_the_documents_table_is_rendered_from_the_catalogue() -> None:
+    assert metrics_catalogue.markdown() in DOCUMENT.read_text("utf-8")
+
+
+def test_names_end_in_a_unit_and_texts_in_a_full_stop() -> None:
+    for name, one in metrics_catalogue.METRICS.items():
+        assert name.startswith("sketchd_")
+        assert name.endswith((*_UNITS, *_THINGS) if one.kind == "gauge" else _UNITS), name
+        assert name.endswith("_total") == (one.kind == "counter"), name
+        assert bool(one.buckets) == (one.kind == "histogram"), name
+        assert one.meaning.endswith("."), name
+        assert one.alert.endswith("."), name
+
+
+def test_every_metric_of_the_catalogue_is_made_with_its_help_text() -> None:
     registry = CollectorRegistry()
     Metrics(registry)
     text = generate_latest(registry).decode()
-    for name in NAMES:
-        family = name.removesuffix("_total")
-        assert f"# HELP {name} " in text or f"# HELP {family} " in text, name
+    for name, one in metrics_catalogue.METRICS.items():
+        assert f"# HELP {name} {one.meaning}\n" in text
+        assert f"# TYPE {name} {one.kind}\n" in text
+
+
+async def test_the_loop_lags_by_what_computes_in_it() -> None:
+    registry = CollectorRegistry()
+    chores = Chores(MemoryStore(SetClock()), Metrics(registry), Settings())
+    chores.start()
+    await asyncio.sleep(0.3)
+    time.sleep(0.5)  # noqa: ASYNC251 - what must not happen, so that it is seen
+    await asyncio.sleep(0.3)
+    await chores.stop()
+    lag = "sketchd_event_loop_lag_seconds"
+    late = registry.get_sample_value(f"{lag}_count") - registry.get_sample_value(  # type: ignore[operator]
+        f"{lag}_bucket", {"le": "0.1"}
+    )
+    assert late >= 1
 
 
 async def test_updates_are_counted_in_coordinates_and_a_replay_is_not() -> None:

@@ -72,12 +72,15 @@ RULES: Final = (
     Rule(("service.store_timed",), ("service.ports", "service.errors", "service.metrics")),
     Rule(("service.store_*",), ("service.ports", "service.errors", *ACCESS)),
     # Told, not asking.
-    Rule(("service.metrics",), ("service.ports", "service.errors"), ("prometheus_client",)),
+    Rule(("service.metrics", "service.metrics_*"),
+         ("service.metrics_*", "service.ports", "service.errors"), ("prometheus_client",)),
+    Rule(("service.logs",), ("service.settings",)),
     Rule(("service.settings",), ("service.errors",)),
     Rule(USE_CASES, (*DOMAIN, "service.metrics", "service.settings"), ("numpy",)),
     # Know the use cases and no store.
     Rule(TRANSPORTS,
-         (*DOMAIN, *TRANSPORTS, "service.protos*", "service.metrics", "service.settings"),
+         (*DOMAIN, *TRANSPORTS, "service.protos*", "service.metrics", "service.metrics_*",
+          "service.logs", "service.settings"),
          ("fastapi", "fastapi_offline", "grpc", "google", "numpy", "prometheus_client", "pydantic",
           "pydantic_core", "safetensors", "starlette")),
     # Speak to a running service and see nothing of its inside.

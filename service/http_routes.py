@@ -1,0 +1,38 @@
+"""The names of routes, for metrics and logs: templates of their paths, never a path as sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from starlette.routing import BaseRoute
+from starlette.types import Scope
+
+from service.metrics import Timed
+from service.metrics_catalogue import UNMATCHED
+
+#: The last word of the templates whose durations are metrics of their own.
+_TIMED: Final[dict[str, Timed]] = {
+    "updates": "update", "samples": "sample", "estimates": "sample", "norm": "sample",
+}  # fmt: skip
+
+
+class RouteNames:
+    """From what the router leaves in a request's scope to the template of its route."""
+
+    def __init__(self, routes: Iterable[BaseRoute]) -> None:
+        self._templates: dict[object, str] = {
+            route.endpoint: route.path
+            for route in routes
+            if hasattr(route, "endpoint") and hasattr(route, "path")
+        }
+
+    def of(self, scope: Scope) -> str:
+        """The template, as "/v1/sketches/{name}"; UNMATCHED where no route was found."""
+        return self._templates.get(scope.get("endpoint"), UNMATCHED)
+
+    def timed(self, scope: Scope) -> Timed | None:
+        """Which durations a request belongs to, if any."""
+        if scope["method"] != "POST":
+            return None
+        return _TIMED.get(self.of(scope).rpartition("/")[2])
