@@ -16,6 +16,7 @@ from typing import Final
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from service import logs
 from service.access import Access, Principal
 from service.access_ports import Role
 from service.errors import ServiceError
@@ -75,6 +76,8 @@ class Gate:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             caller = self._access.caller(_authorization(scope))
+            if isinstance(caller, Principal):
+                logs.identify(caller.tenant, caller.key_id or "")
             scope["state"] = {**scope.get("state", {}), "caller": caller}
         await self._app(scope, receive, send)
 
