@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
+from service import app as composition
 from service.access import Access, Principal, credentials_of, new_key
 from service.access_admin import Administration
 from service.access_ports import ROLES, AccessKey, Directory, Quota, Tenant
@@ -153,6 +154,8 @@ async def test_before_the_first_load_nobody_comes_in(caplog: pytest.LogCaptureFi
     store.down = True
     rig = Rig(store)
     await rig.directory.start()
+    open_at_first = rig.access.keyless
+    assert not open_at_first
     with pytest.raises(Unavailable) as refused:
         rig.admit(None)
     assert refused.value.code == "not_ready"
@@ -161,6 +164,22 @@ async def test_before_the_first_load_nobody_comes_in(caplog: pytest.LogCaptureFi
     assert rig.access.keyless
     await rig.directory.stop()
     assert [one.levelno for one in caplog.records].count(logging.WARNING) == 1
+
+
+async def test_a_replica_is_not_ready_before_it_knows_the_keys() -> None:
+    clock = ManualClock()
+    store = Away(clock)
+    store.down = True
+    settings = Settings(store="memory://", access_refresh_seconds=0.01)
+    runtime = composition.build(settings, clock=clock, store=MemoryStore(clock), access=store)
+    await runtime.start()
+    with pytest.raises(Unavailable) as refused:
+        await runtime.health.check()
+    assert refused.value.code == "not_ready"
+    store.down = False
+    await until(lambda: runtime.directory.loaded)
+    await runtime.health.check()
+    await runtime.stop()
 
 
 async def test_a_store_that_is_away_keeps_known_keys_in_and_unknown_ones_out() -> None:

@@ -17,7 +17,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.cli_serve import CannotServe, address_of, bind
+from service import app as composition
+from service.cli_serve import CannotServe, address_of, bind, check_keys
+from service.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 READY = re.compile(r"sketchd ready: http (http://\S+) store (\S+)\n")
@@ -156,10 +158,6 @@ def test_a_taken_port_is_one_clear_line() -> None:
 
 def test_what_cannot_be_served_is_one_clear_line(tmp_path: Path) -> None:
     memory = {"SKETCHD_STORE": "memory://"}
-    assert "sketchd key add" in refused("serve", "--host", "0.0.0.0", "--port", "0", **memory)
-    assert "SKETCHD_BOOTSTRAP_ADMIN_KEY" in refused(
-        "serve", "--host", "::", "--port", "0", **memory
-    )
     assert "cannot listen" in refused("serve", "--port", "0", SKETCHD_HOST="192.0.2.1", **memory)
     assert "resolve" in refused("serve", "--host", "a..b", "--port", "0")
     assert "gRPC" in refused("serve", "--port", "0", "--grpc-port", "50051")
@@ -186,6 +184,26 @@ def test_names_lead_to_addresses() -> None:
         assert address_of(one) == one
     with pytest.raises(CannotServe):
         address_of("a..b")
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])
+async def test_another_address_than_loopback_needs_a_key(host: str) -> None:
+    # Asked of the check itself: a test must not listen where others could reach it.
+    runtime = composition.build(Settings(store="memory://", host=host))
+    with pytest.raises(CannotServe, match=r"sketchd key add .* SKETCHD_BOOTSTRAP_ADMIN_KEY"):
+        await check_keys(runtime)
+    await runtime.administration.add_key("default", "read")
+    await check_keys(runtime)
+    runtime.pool.close()
+
+
+@pytest.mark.parametrize(
+    "settings", [{"host": "127.0.0.2"}, {"host": "::1"}, {"bootstrap_admin_key": "k" * 32}]
+)
+async def test_loopback_or_a_bootstrap_key_needs_none(settings: dict[str, str]) -> None:
+    runtime = composition.build(Settings(**{"store": "memory://", "host": "0.0.0.0", **settings}))  # type: ignore[arg-type]
+    await check_keys(runtime)
+    runtime.pool.close()
 
 
 def test_answers_do_not_wait_for_acknowledgements() -> None:

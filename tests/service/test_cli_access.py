@@ -80,9 +80,7 @@ def test_a_key_is_printed_alone_and_opens_the_door(
     assert made.stdout.strip() not in made.stderr
     options = ("--port", "0", "--store", store)
     settings = {"SKETCHD_ACCESS_REFRESH_SECONDS": "0.02"}
-    # Some key exists, so that an address for everybody may be bound.
-    with serving(tmp_path, "--host", "0.0.0.0", *options, **settings) as (_, url, _):
-        url = url.replace("0.0.0.0", "127.0.0.1")
+    with serving(tmp_path, *options, **settings) as (_, url, _):
         assert httpx.get(f"{url}/v1/sketches").status_code == 401
         who = {"authorization": f"Bearer {made.stdout.strip()}"}
         assert httpx.get(f"{url}/v1/sketches", headers=who).status_code == 200
@@ -142,11 +140,10 @@ def test_what_cannot_be_done_is_one_clear_line(terminal: Terminal) -> None:
     assert terminal.run("tenant").status == 2
 
 
-def test_a_bootstrap_key_opens_every_address_and_is_not_shown(tmp_path: Path) -> None:
+def test_a_bootstrap_key_is_demanded_at_once_and_not_shown(tmp_path: Path) -> None:
     text = "a-first-key-from-the-environment-0"
     settings = {"SKETCHD_BOOTSTRAP_ADMIN_KEY": text, "SKETCHD_STORE": "memory://"}
-    with serving(tmp_path, "--host", "0.0.0.0", "--port", "0", **settings) as (process, url, _):
-        url = url.replace("0.0.0.0", "127.0.0.1")
+    with serving(tmp_path, "--port", "0", **settings) as (process, url, _):
         assert httpx.get(f"{url}/v1/sketches").status_code == 401
         who = {"authorization": f"Bearer {text}"}
         assert httpx.get(f"{url}/v1/admin/keys", headers=who).status_code == 200
