@@ -10,10 +10,9 @@ from typing import Any
 
 import pytest
 
-from service.access_ports import Quota
+from service.access_ports import DEFAULT_TENANT, Quota
 from service.clock import SystemClock
 from service.errors import Overloaded
-from service.http_context import DEFAULT_TENANT
 from service.http_in_flight import BodiesInFlight, BodyInFlight
 from service.settings import Settings
 from service.store_memory import MemoryStore
