@@ -24,7 +24,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -53,9 +53,11 @@ class Client:
     key: str
 
     @classmethod
-    def of(cls, port: int, key: str) -> Client:
-        """A client of the service on this port."""
-        return cls(http.client.HTTPConnection("127.0.0.1", port, timeout=30), key)
+    @contextmanager
+    def of(cls, port: int, key: str) -> Iterator[Client]:
+        """A client of the service on this port, until the block ends."""
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+            yield cls(connection, key)
 
     def send(self, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
         """(status, body) of the answer."""
@@ -117,12 +119,13 @@ def flood(port: int, key: str, body: bytes, told: Connection) -> None:
 
 def _send_until(ends: threading.Event, port: int, key: str, body: bytes) -> Counter[int]:
     """One connection's part of the flood."""
-    client, statuses = Client.of(port, key), Counter[int]()
+    statuses: Counter[int] = Counter()
     due = time.perf_counter()
-    while not ends.wait(max(0.0, due - time.perf_counter())):
-        status, _ = client.send("POST", "/v1/sketches/a/updates", body)
-        statuses[status] += 1
-        due = max(due, time.perf_counter() - 0.5) + CONNECTIONS / FLOOD_PER_SECOND
+    with Client.of(port, key) as client:
+        while not ends.wait(max(0.0, due - time.perf_counter())):
+            status, _ = client.send("POST", "/v1/sketches/a/updates", body)
+            statuses[status] += 1
+            due = max(due, time.perf_counter() - 0.5) + CONNECTIONS / FLOOD_PER_SECOND
     return statuses
 
 
@@ -168,44 +171,54 @@ def _row(limit: str, what: str, phases: Phases) -> Row:
     }
 
 
+def _keys(port: int, admin_key: str, limit: str) -> dict[str, str]:
+    """Keys of A, which runs into one limit, and of B, which has none; each has a sketch."""
+    keys: dict[str, str] = {}
+    spec = {"kind": "vector", "shape": {"n": 1_000_000}, "method": "sketch", "seed": 7}
+    with Client.of(port, admin_key) as admin:
+        for tenant, quota in (("a", {limit: LIMITS[limit]}), ("b", {})):
+            name = f"{tenant}-{limit.partition('_')[0]}"
+            admin.must("PUT", f"/v1/admin/tenants/{name}", quota)
+            issued = admin.must("POST", "/v1/admin/keys", {"tenant": name, "role": "write"})
+            keys[tenant] = issued["key"]
+            with Client.of(port, keys[tenant]) as client:
+                client.must("PUT", f"/v1/sketches/{tenant}", {**spec, "width": 1024})
+    return keys
+
+
 def _phases(port: int, admin_key: str, limit: str, size: Size) -> Phases:
-    """A runs into one limit; B has none."""
-    admin, keys = Client.of(port, admin_key), {}
-    for tenant, quota in (("a", {limit: LIMITS[limit]}), ("b", {})):
-        name = f"{tenant}-{limit.partition('_')[0]}"
-        admin.must("PUT", f"/v1/admin/tenants/{name}", quota)
-        keys[tenant] = admin.must("POST", "/v1/admin/keys", {"tenant": name, "role": "write"})
-        client = Client.of(port, keys[tenant]["key"])
-        spec = {"kind": "vector", "shape": {"n": 1_000_000}, "seed": 7, "width": 1024}
-        client.must("PUT", f"/v1/sketches/{tenant}", {**spec, "method": "sketch"})
+    """B's requests with A silent and with A flooding, in turn."""
+    keys = _keys(port, admin_key, limit)
     rng = np.random.default_rng(size.seed)
     body = {"index": rng.integers(0, 1_000_000, BATCH).tolist(), "delta": [1] * BATCH}
-    batch = json.dumps(body).encode()
-    b = Client.of(port, keys["b"]["key"])
-    works = {
-        "update": lambda: b.must("POST", "/v1/sketches/b/updates", body),
-        "sample": lambda: b.must("POST", "/v1/sketches/b/samples", {"count": 8}),
-    }
-    told, tells = (context := multiprocessing.get_context("spawn")).Pipe()
-    process = context.Process(
-        target=flood, args=(port, keys["a"]["key"], batch, tells), daemon=True
+    spawn = multiprocessing.get_context("spawn")
+    told, tells = spawn.Pipe()
+    flooding = spawn.Process(
+        target=flood, args=(port, keys["a"], json.dumps(body).encode(), tells), daemon=True
     )
-    process.start()
+    flooding.start()
     phases, seconds = Phases(), 0.5 if size.small else 4.0
     try:
-        Phases().ask(False, works, 0.5)  # warm
-        for _ in range(size.rounds_of(5, 1)):
-            phases.ask(False, works, seconds)
-            told.send("go")
-            phases.ask(True, works, seconds)
-            told.send("stop")
-            took, statuses = told.recv()
-            phases.seconds += took
-            phases.statuses.update(statuses)
-        told.send("end")
-        process.join(10)
+        with Client.of(port, keys["b"]) as b:
+            works = {
+                "update": lambda: b.must("POST", "/v1/sketches/b/updates", body),
+                "sample": lambda: b.must("POST", "/v1/sketches/b/samples", {"count": 8}),
+            }
+            Phases().ask(False, works, 0.5)  # warm
+            for _ in range(size.rounds_of(5, 1)):
+                phases.ask(False, works, seconds)
+                told.send("go")
+                phases.ask(True, works, seconds)
+                told.send("stop")
+                took, statuses = told.recv()
+                phases.seconds += took
+                phases.statuses.update(statuses)
+            told.send("end")
+        flooding.join(10)
     finally:
-        process.terminate()
+        flooding.terminate()
+        told.close()
+        tells.close()
     return phases
 
 
