@@ -45,6 +45,7 @@ from service.errors import ServiceError
 from service.health import Health
 from service.http_context import Served
 from service.http_in_flight import BodiesInFlight
+from service.http_metering import RequestMeter
 from service.http_origins import is_this_machine
 from service.http_routes import RouteNames
 from service.metrics import Metrics
@@ -52,6 +53,8 @@ from service.metrics_shared import Snapshot
 from service.middleware import RequestBoundary
 from service.pool import BoundedPool
 from service.ports import Clock, Store
+from service.quota_meters import Meters, Pace
+from service.quotas import Quotas, QuotaSource
 from service.redis_access import RedisAccess
 from service.redis_connection import RedisConnection, RedisOptions
 from service.redis_url import shown
@@ -142,6 +145,7 @@ class Runtime:
     directory: CachedDirectory
     access: Access
     administration: Administration
+    quotas: Quotas
 
     async def snapshot(self) -> Snapshot:
         """The metrics now; taken in a thread of its own, for the pool may be full."""
@@ -172,10 +176,13 @@ def build(
     clock: Clock | None = None,
     store: Store | None = None,
     access: AccessStore | None = None,
+    tenants: QuotaSource | None = None,
+    meters: Meters | None = None,
 ) -> Runtime:
     """Make everything and start nothing. The rest: others than the settings', for tests.
 
-    access: in memory where only `store` is given.
+    access: in memory where only `store` is given. tenants, meters: whose quotas count and
+    where they are metered, where not those of `access`.
     """
     clock = clock if clock is not None else SystemClock()
     bound_table_cache(settings.table_cache_bytes)
@@ -194,18 +201,24 @@ def build(
         directory.check()
         await timed.ping()
 
+    quotas = Quotas(
+        tenants if tenants is not None else directory,
+        meters if meters is not None else backend.access,
+        Pace(settings.quota_lot_seconds, settings.quota_burst_seconds),
+    )
     return Runtime(
         settings=settings,
         store=timed,
         pool=pool,
         metrics=metrics,
         registry=registry,
-        sketches=Sketches.over(timed, pool, metrics, settings, clock),
+        sketches=Sketches.over(timed, pool, metrics, settings, clock, quotas),
         chores=Chores(timed, metrics, settings),
         health=Health(ping),
         directory=directory,
         access=Access(directory, clock, demand_keys=demand_keys),
         administration=Administration(timed, backend.access, settings, clock),
+        quotas=quotas,
     )
 
 
@@ -227,11 +240,17 @@ def app_over(runtime: Runtime, scrape: Scrape | None = None) -> FastAPI:
         redirect_slashes=False,
         lifespan=partial(_lifespan, runtime),
     )
-    app.state.served = Served(runtime.sketches, runtime.pool, runtime.settings, runtime.metrics)
+    app.state.served = Served(
+        runtime.sketches, runtime.pool, runtime.settings, runtime.metrics, runtime.quotas
+    )
     app.state.health = runtime.health
     app.state.administration = runtime.administration
     app.state.directory = runtime.directory
-    bodies = BodiesInFlight(runtime.settings.max_bodies_bytes, runtime.metrics.bodies_held)
+    bodies = BodiesInFlight(
+        runtime.settings.max_bodies_bytes,
+        runtime.settings.tenant_share,
+        changed=runtime.metrics.bodies_held,
+    )
     app.state.bodies = bodies
     app.state.scrape = scrape if scrape is not None else runtime.snapshot
     # The most frequent first: routes are tried in order. One flat table, not included
@@ -250,6 +269,8 @@ def app_over(runtime: Runtime, scrape: Scrape | None = None) -> FastAPI:
     app.add_exception_handler(RequestValidationError, http_problems.on_validation_error)
     app.add_exception_handler(HTTPException, http_problems.on_http_exception)
     app.add_exception_handler(ClientDisconnect, http_problems.on_disconnect)
+    # The last added is the outermost: who asks is known before what they may is asked.
+    app.add_middleware(RequestMeter, quotas=runtime.quotas)
     app.add_middleware(http_access.Gate, access=runtime.access)
     app.add_middleware(
         RequestBoundary,

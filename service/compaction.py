@@ -12,6 +12,7 @@ import asyncio
 import logging
 import secrets
 from typing import Final
+from weakref import WeakValueDictionary
 
 from service.errors import NotFound, ServiceError, Unavailable
 from service.materializer import Identity, Materializer
@@ -51,6 +52,7 @@ class Compactor:
         self._settings = settings
         self._holder = secrets.token_hex(8)
         self._slots = asyncio.Semaphore(settings.compactions_at_once)
+        self._of_tenants: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._tasks: dict[Identity, asyncio.Task[None]] = {}
         self._closed = False
 
@@ -79,7 +81,7 @@ class Compactor:
         pause = self._settings.compact_retry_seconds
         try:
             while True:
-                async with self._slots:
+                async with self._line_of(identity.key.tenant), self._slots:
                     outcome = await self._attempt(identity)
                 self._metrics.compacted(outcome)
                 if outcome == "gone" or (outcome == "ok" and not await self._is_due(identity)):
@@ -93,6 +95,12 @@ class Compactor:
                 pause = min(2 * pause, _LONGEST_PAUSE)
         finally:
             del self._tasks[identity]
+
+    def _line_of(self, tenant: str) -> asyncio.Semaphore:
+        """As many places as there are slots, so that no more of a tenant's compactions stand in the
+        line for those, before another tenant's."""
+        places = asyncio.Semaphore(self._settings.compactions_at_once)
+        return self._of_tenants.setdefault(tenant, places)
 
     async def _is_due(self, identity: Identity) -> bool:
         """Whether so much was logged meanwhile that the next compaction is due."""

@@ -10,6 +10,7 @@
     ├── TooSlow                  a body that does not come
     ├── UnsupportedMedia         a content type this route does not read
     ├── QuotaExceeded            a standing quota of the tenant
+    ├── RateLimited              a rate of the tenant; retry_after seconds
     └── Unavailable              try again later; retry_after seconds
         ├── StoreUnavailable     the store does not answer, or answers nonsense
         ├── BacklogFull          the sketch's log is at its hard limit
@@ -92,6 +93,18 @@ class QuotaExceeded(ServiceError):
     """A standing quota of the tenant is used up."""
 
     default_code = "quota_exceeded"
+
+
+class RateLimited(ServiceError):
+    """The tenant's rate is used up for now; worth asking again after `retry_after` seconds."""
+
+    default_code = "rate_limited"
+
+    def __init__(
+        self, detail: str, *, code: str | None = None, pointer: str = "", retry_after: float = 1.0
+    ) -> None:
+        super().__init__(detail, code=code, pointer=pointer)
+        self.retry_after = retry_after
 
 
 class Unavailable(ServiceError):

@@ -181,6 +181,11 @@ CODES: Final[dict[str, Code]] = {
     "invalid_idempotency_key": Code(
         422, "The idempotency key is not valid", "It is 1 to 255 printable ASCII characters."
     ),
+    "rate_limited": Code(
+        429,
+        "The tenant's rate is used up",
+        f"{_RETRY} Nothing was applied. In a batch request single parts may be answered so.",
+    ),
     "head_too_large": Code(
         431,
         "The head of the request is too large",
@@ -218,7 +223,7 @@ def markdown() -> str:
         "fault where there are any. Pointers are of the whole body, in safetensors bodies those",
         "the same columns would have in JSON; path and query parameters are `/name`, `/limit` and",
         "so on. Test for `status` and `code`; `title` and `detail` are for people and may change.",
-        "Status 503 comes with `Retry-After`. Every response has `X-Request-ID`.",
+        "Status 429 and 503 come with `Retry-After`. Every response has `X-Request-ID`.",
         "",
         "| code | status | meaning |",
         "| --- | --- | --- |",

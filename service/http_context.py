@@ -21,6 +21,7 @@ from service import http_in_flight, wire, wire_tensors
 from service.errors import ServiceError, TooLarge, TooSlow, UnsupportedMedia
 from service.http_access import caller_of
 from service.metrics import Metrics
+from service.quotas import Quotas
 from service.settings import Settings
 from service.sketch_requests import check_key
 from service.sketches import Sketches
@@ -59,6 +60,7 @@ class Served:
     pool: Pool
     settings: Settings
     metrics: Metrics
+    quotas: Quotas
 
 
 def served(request: Request) -> Served:

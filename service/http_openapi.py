@@ -77,6 +77,7 @@ _PROBLEM_EXAMPLES: Final = {
     413: ("body_too_large", "the body is over the limit of 16777216 bytes"),
     415: ("unsupported_media_type", "'text/plain' is not read here; application/json is"),
     422: ("invalid", "1000000 is out of range: must be below 1000000"),
+    429: ("rate_limited", "the tenant's requests are over 100 a second"),
     503: ("store_unavailable", "the store does not answer"),
 }
 
@@ -118,7 +119,7 @@ def _problem(status: int) -> dict[str, Any]:
         found["headers"] = {
             "WWW-Authenticate": {"description": "Bearer.", "schema": {"type": "string"}}
         }
-    if status == 503:
+    if status in (429, 503):
         found["headers"] = {
             "Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}
         }
@@ -126,8 +127,8 @@ def _problem(status: int) -> dict[str, Any]:
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Problem responses; 422 and 503 can come from everywhere."""
-    return {status: _problem(status) for status in sorted({*statuses, 422, 503})}
+    """Problem responses; 422, 429 and 503 can come from everywhere."""
+    return {status: _problem(status) for status in sorted({*statuses, 422, 429, 503})}
 
 
 def answer(

@@ -32,6 +32,7 @@ STATUSES: Final[tuple[tuple[type[errors.ServiceError], int], ...]] = (
     (errors.TooSlow, 408),
     (errors.UnsupportedMedia, 415),
     (errors.QuotaExceeded, 403),
+    (errors.RateLimited, 429),
     (errors.Unavailable, 503),
 )
 
@@ -141,7 +142,7 @@ def response(
 def response_of(error: errors.ServiceError) -> Response:
     """The answer to a request that failed with `error`."""
     headers = {}
-    if isinstance(error, errors.Unavailable):
+    if isinstance(error, errors.Unavailable | errors.RateLimited):
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
     if isinstance(error, errors.Unauthorized):
         headers["WWW-Authenticate"] = "Bearer"

@@ -41,6 +41,7 @@ async def update_sketch(request: Request) -> Response:
     """POST /v1/sketches/{name}/updates."""
     name = check_name(request.path_params["name"])
     key = idempotency_key(request)
+    served(request).quotas.check_updates(tenant_of(request))
     columns = await read_columns(
         request,
         http_bodies.update_from_json,
@@ -58,6 +59,7 @@ async def update_many(request: Request) -> Response:
     context = served(request)
     tenant = tenant_of(request)
     key = idempotency_key(request)
+    context.quotas.check_updates(tenant)
     most = context.settings.max_request_sketches
     parts = await read_json(request, lambda body: http_bodies.updates_from_json(body, most))
 

@@ -3,26 +3,109 @@
 numpy lets go of the interpreter lock in most of what folding and decoding do.
 What does not fit in the queue is refused at once: a queue without a bound only
 moves the refusal to the caller's timeout.
+
+Tenants wait in lines of their own and take turns, so that one which floods the pool
+makes another wait for the jobs that run, not for all that it has queued. A full queue
+gives the last place of the longest line to a tenant whose line is shorter. A tenant
+that is alone has all of it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextvars import copy_context
+from contextvars import ContextVar, copy_context
 from functools import partial
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from service.errors import Overloaded
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
+#: Whose line the jobs of the present task wait in. Set by the transports for each request; a
+#: task that is started meanwhile (a catch-up, a compaction) works for the same tenant's sketch.
+_tenant: ContextVar[str] = ContextVar("pool_tenant", default="")
+
+
+def working_for(tenant: str) -> None:
+    """From now on jobs of the current task, and of those it starts, wait in this tenant's line."""
+    _tenant.set(tenant)
+
+
+class _Job:
+    """A call and its outcome."""
+
+    __slots__ = ("call", "done", "tenant")
+
+    def __init__(self, tenant: str, call: Callable[[], Any]) -> None:
+        self.tenant = tenant
+        self.call = call
+        self.done: Future[Any] = Future()
+
+    def work(self) -> Callable[[], None]:
+        """Call, unless the caller has gone. Returns what tells the caller of it."""
+        if not self.done.set_running_or_notify_cancel():
+            return lambda: None
+        try:
+            return partial(self.done.set_result, self.call())
+        except BaseException as failure:  # noqa: BLE001 - the caller's
+            return partial(self.done.set_exception, failure)
+
+
+class _Lines:
+    """Jobs that wait, a line a tenant; whose turn it is stands first."""
+
+    def __init__(self) -> None:
+        self._lines: OrderedDict[str, deque[_Job]] = OrderedDict()
+        self.length = 0
+
+    def add(self, job: _Job) -> None:
+        self._lines.setdefault(job.tenant, deque()).append(job)
+        self.length += 1
+
+    def next(self) -> _Job | None:
+        """The first of the tenant whose turn it is, which then is the last to have one."""
+        if not self._lines:
+            return None
+        tenant, line = self._lines.popitem(last=False)
+        job = line.popleft()
+        if line:
+            self._lines[tenant] = line
+        self.length -= 1
+        return job
+
+    def remove(self, job: _Job) -> None:
+        """Take a job back; nothing happens if it does not wait."""
+        line = self._lines.get(job.tenant, ())
+        if job in line:
+            line.remove(job)  # type: ignore[union-attr]
+            self.length -= 1
+            if not line:
+                del self._lines[job.tenant]
+
+    def clear(self) -> list[_Job]:
+        """Take all back."""
+        found = [job for line in self._lines.values() for job in line]
+        self._lines.clear()
+        self.length = 0
+        return found
+
+    def yield_place(self, tenant: str) -> _Job | None:
+        """The last job of the longest line, taken back, if the tenant's line is shorter even with
+        one more."""
+        longest = max(self._lines.values(), key=len, default=deque())
+        if len(longest) <= len(self._lines.get(tenant, ())) + 1:
+            return None
+        self.length -= 1
+        return longest.pop()
+
 
 class BoundedPool:
-    """Threads and a bounded queue before them.
+    """Threads and a bounded queue before them, shared fairly.
 
     depth_changed: told the number of unfinished jobs after each change, from any thread.
     """
@@ -36,16 +119,19 @@ class BoundedPool:
         depth_changed: Callable[[int], None] | None = None,
     ) -> None:
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="sketchd-pool")
+        self._threads = threads
         self._limit = threads + queue
         self._retry_after = retry_after
         self._depth_changed = depth_changed
         self._lock = threading.Lock()
-        self._unfinished = 0
+        self._busy = 0  # threads at work or about to be
+        self._running = 0
+        self._lines = _Lines()
 
     @property
     def unfinished(self) -> int:
         """Jobs queued or running."""
-        return self._unfinished
+        return self._running + self._lines.length
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run in a thread and wait. Raises Overloaded when the queue is full.
@@ -54,47 +140,86 @@ class BoundedPool:
         running: what it reads may then be changed. A cancelled caller's job is
         dropped while it is queued and waited for once it runs.
         """
-        self._enter()
+        # In the caller's context, so that log lines name its request.
+        call = partial(copy_context().run, partial(function, *args, **kwargs))
+        job = _Job(_tenant.get(), call)
+        self._enter(job)
         try:
-            # In the caller's context, so that log lines name its request.
-            job = self._executor.submit(copy_context().run, partial(function, *args, **kwargs))
-        except BaseException:
-            self._leave()
-            raise
-        job.add_done_callback(lambda _: self._leave())
-        try:
-            return await asyncio.shield(asyncio.wrap_future(job))
+            answer: T = await asyncio.shield(asyncio.wrap_future(job.done))
         except asyncio.CancelledError:
-            if not job.cancel():
-                await _finished(job)
+            if job.done.cancel():
+                self._forget(job)
+            else:
+                await _finished(job.done)
             raise
+        return answer
 
     def close(self) -> None:
         """Refuse new jobs, drop queued ones, wait for running ones."""
-        self._executor.shutdown(wait=True, cancel_futures=True)
-
-    def _enter(self) -> None:
+        self._executor.shutdown(wait=False)
         with self._lock:
-            if self._unfinished >= self._limit:
-                raise Overloaded(
-                    "too many requests wait for a thread", retry_after=self._retry_after
-                )
-            self._unfinished += 1
-            depth = self._unfinished
-        self._tell(depth)
+            dropped = self._lines.clear()
+        for job in dropped:
+            job.done.cancel()
+        self._executor.shutdown(wait=True)
+        self._tell()
 
-    def _leave(self) -> None:
+    def _enter(self, job: _Job) -> None:
+        """Put the job into its line, and a thread to work if one is at rest. Raises Overloaded."""
+        dropped = None
         with self._lock:
-            self._unfinished -= 1
-            depth = self._unfinished
-        self._tell(depth)
+            if self.unfinished >= self._limit:
+                dropped = self._lines.yield_place(job.tenant)
+                if dropped is None:
+                    raise self._overloaded()
+            if self._busy < self._threads:
+                # Without the job: the executor would keep it for as long as the thread has work.
+                self._executor.submit(self._work)
+                self._busy += 1
+            self._lines.add(job)
+        if dropped is not None:
+            _refuse(dropped, self._overloaded())
+        self._tell()
 
-    def _tell(self, depth: int) -> None:
+    def _work(self) -> None:
+        """What a thread does: one job after another until nobody waits."""
+        while self._work_once():
+            pass
+
+    def _work_once(self) -> bool:
+        """One job, whose arguments and outcome nobody here keeps afterwards; whether there was."""
+        with self._lock:
+            job = self._lines.next()
+            if job is None:
+                self._busy -= 1
+                return False
+            self._running += 1
+        tell = job.work()
+        with self._lock:
+            self._running -= 1
+        self._tell()
+        tell()  # only now: who hears of it finds the place free
+        return True
+
+    def _forget(self, job: _Job) -> None:
+        with self._lock:
+            self._lines.remove(job)
+        self._tell()
+
+    def _overloaded(self) -> Overloaded:
+        return Overloaded("too many requests wait for a thread", retry_after=self._retry_after)
+
+    def _tell(self) -> None:
         if self._depth_changed is not None:
-            self._depth_changed(depth)
+            self._depth_changed(self.unfinished)
 
 
-async def _finished(job: Future[T]) -> None:
+def _refuse(job: _Job, failure: Overloaded) -> None:
+    if job.done.set_running_or_notify_cancel():
+        job.done.set_exception(failure)
+
+
+async def _finished(job: Future[Any]) -> None:
     """Wait until a running job is over, however often the waiter is cancelled meanwhile."""
     waiter = asyncio.wrap_future(job)
     waiter.add_done_callback(lambda done: done.cancelled() or done.exception())

@@ -212,6 +212,23 @@ class Settings:
         255, "Longest idempotency key, in characters.", 1, 4096
     )
 
+    quota_lot_seconds: float = _seconds(
+        0.1,
+        "Of a tenant's rate: how much a replica takes from the store at once at most, and how "
+        "often it asks again for a tenant at its limit.",
+        1e-3,
+    )
+    quota_burst_seconds: float = _seconds(
+        1.0, "Of a tenant's rate: how much may be used at once after a pause.", 1e-3
+    )
+    tenant_share: float = _knob(
+        0.5,
+        "Part of max_bodies_bytes that one tenant may hold while the service has several.",
+        "",
+        0.01,
+        1.0,
+    )
+
     pool_threads: int = _count(4, "Threads that validate, fold and decode.", 1, 1024)
     pool_queue: int = _count(
         256, "Jobs that may wait for a thread; one more is answered 503.", 0, 1 << 20
@@ -273,6 +290,12 @@ class Settings:
         if self.workers > 1 and self.store == "memory://":
             raise InvalidSetting(
                 f"{variable('workers')} must be 1 with the store memory://, which no two can share"
+            )
+
+        if self.quota_lot_seconds > self.quota_burst_seconds:
+            raise InvalidSetting(
+                f"{variable('quota_lot_seconds')} is above {variable('quota_burst_seconds')}: "
+                "the bucket could never fill a lot"
             )
 
     @property

@@ -95,6 +95,21 @@ class NormAnswer(Norm):
     exact: bool
 
 
+def estimates_of(asked: Asked[list[Estimates]]) -> list[EstimateAnswer]:
+    """What the state answered, with what is known of the state."""
+    return [
+        EstimateAnswer(one.index, one.value, one.standard_error, asked.exact)
+        for one in asked.answer
+    ]
+
+
+def norms_of(asked: Asked[list[Norm]]) -> list[NormAnswer]:
+    """The same of norms."""
+    return [
+        NormAnswer(one.power, one.norm, one.standard_error, asked.exact) for one in asked.answer
+    ]
+
+
 def version_of(identity: Identity, position: int) -> str:
     """The name of a state: equal for equal logs of one incarnation."""
     return f"{identity.incarnation[:8]}-{position}"

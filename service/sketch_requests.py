@@ -69,6 +69,16 @@ class Prepared:
         )
 
 
+def state_entry(data: bytes, operands: frozenset[str]) -> Entry:
+    """What the log keeps of a state whose operands are added, under an id of its own."""
+    return Entry(
+        id=secrets.token_hex(16),
+        operands=operands,
+        payload=log_entries.pack_state(operands),
+        attachment=data,
+    )
+
+
 @contextmanager
 def translated() -> Iterator[None]:
     """Errors of the core as errors of the service."""
@@ -209,13 +219,17 @@ def columns_digest(columns: Columns) -> bytes:
     return digest_of("update", *parts)
 
 
-def check_numbers(columns: Columns, settings: Settings) -> None:
-    """Refuse a batch that changes more than the limit: its deltas, or rows times columns."""
+def check_numbers(columns: Columns, settings: Settings) -> int:
+    """How many numbers a batch changes: its deltas, or rows times columns. Raises InvalidRequest
+    when they are over the limit.
+    """
     numbers = columns.values if columns.values is not None else columns.delta
-    if numbers is not None and numbers.size > settings.max_batch_updates:
+    size = 0 if numbers is None else numbers.size
+    if size > settings.max_batch_updates:
         raise InvalidRequest(
             f"at most {settings.max_batch_updates} numbers in one batch", code="batch_too_large"
         )
+    return size
 
 
 def is_long_batch(columns: Columns) -> bool:

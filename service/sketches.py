@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from service import log_entries, sketch_plans
+from service import sketch_plans
 from service import sketch_requests as requests
 from service.compaction import Compactor
 from service.errors import BacklogFull, Conflict, NotFound
@@ -17,6 +16,7 @@ from service.materializer import Identity, Materializer
 from service.metrics import Metrics
 from service.pool import BoundedPool
 from service.ports import Appended, Clock, Entry, Idempotency, Record, SketchKey, Store
+from service.quotas import Quotas
 from service.settings import Settings
 from service.sketch_answers import (
     Acknowledgement,
@@ -26,8 +26,10 @@ from service.sketch_answers import (
     NormAnswer,
     SampleAnswer,
     SampleRequest,
+    estimates_of,
     info_of,
     infos_of,
+    norms_of,
     version_of,
 )
 from service.sketch_identities import Identities, is_long, no_such_sketch, off_loop
@@ -65,6 +67,7 @@ class Sketches:
         metrics: Metrics,
         settings: Settings,
         clock: Clock,
+        quotas: Quotas | None = None,
     ) -> None:
         self._store = store
         self._materializer = materializer
@@ -73,11 +76,18 @@ class Sketches:
         self._metrics = metrics
         self._settings = settings
         self._clock = clock
+        self._quotas = quotas if quotas is not None else Quotas.none()
         self._identities = Identities(store, pool)
 
     @classmethod
     def over(
-        cls, store: Store, pool: BoundedPool, metrics: Metrics, settings: Settings, clock: Clock
+        cls,
+        store: Store,
+        pool: BoundedPool,
+        metrics: Metrics,
+        settings: Settings,
+        clock: Clock,
+        quotas: Quotas | None = None,
     ) -> Self:
         """The use cases over a store, with a cache and a compactor of their own."""
         materializer = Materializer(
@@ -88,7 +98,7 @@ class Sketches:
             chunk_bytes=settings.fold_chunk_bytes,
         )
         compactor = Compactor(store, materializer, pool, metrics, settings)
-        return cls(store, materializer, compactor, pool, metrics, settings, clock)
+        return cls(store, materializer, compactor, pool, metrics, settings, clock, quotas)
 
     async def close(self) -> None:
         """End the background work. Pool and store are their owner's to close, after this."""
@@ -108,7 +118,7 @@ class Sketches:
         plan, wanted = await off_loop(
             self._pool, long, sketch_plans.new_record, request, self._settings, key, now
         )
-        stored, new = await self._store.create(wanted)
+        stored, new = await self._store.create(wanted, self._quotas.allowance(tenant))
         long = long or is_long(stored)
         if not new and not await off_loop(self._pool, long, sketch_plans.is_same, plan, stored):
             raise Conflict("a sketch of this name has another spec", code="spec_differs")
@@ -158,9 +168,11 @@ class Sketches:
 
             async def attempt(identity: Identity) -> Acknowledgement:
                 observed.kind = identity.spec.kind
-                prepared = await self._prepare(identity.spec, columns, idempotency_key is not None)
+                prepared = await self._prepare(identity, columns, idempotency_key is not None)
                 once = requests.idempotency(idempotency_key, prepared.body_digest, self._settings)
-                appended = await self._append(identity, prepared.entry(), once)
+                async with self._quotas.updates(tenant, prepared.coordinates) as payment:
+                    appended = await self._append(identity, prepared.entry(), once)
+                    payment.replayed = appended.replayed
                 observed.coordinates = prepared.coordinates
                 if appended.replayed:
                     observed.outcome = "replayed"
@@ -256,11 +268,7 @@ class Sketches:
             lambda held: held.estimate(requests.index_of(held.spec, index), queries=queries),
             check,
         )
-        found = [
-            EstimateAnswer(one.index, one.value, one.standard_error, asked.exact)
-            for one in asked.answer
-        ]
-        return found, asked.version
+        return estimates_of(asked), asked.version
 
     async def norm(
         self, tenant: str, name: str, power: float | None = None, queries: F64 | None = None
@@ -272,10 +280,7 @@ class Sketches:
             lambda sketch: sketch.norm(power, queries=queries),
             lambda spec: requests.check_queries(spec, queries, self._settings),
         )
-        found = [
-            NormAnswer(one.power, one.norm, one.standard_error, asked.exact) for one in asked.answer
-        ]
-        return found, asked.version
+        return norms_of(asked), asked.version
 
     async def snapshot(self, tenant: str, name: str) -> tuple[bytes, str]:
         """(canonical bytes, version)."""
@@ -311,11 +316,14 @@ class Sketches:
 
             return await self._identities.act(_key(tenant, name), attempt)
 
-    async def _prepare(self, spec: Spec, columns: Columns, keyed: bool) -> requests.Prepared:
-        requests.check_numbers(columns, self._settings)
+    async def _prepare(
+        self, identity: Identity, columns: Columns, keyed: bool
+    ) -> requests.Prepared:
+        numbers = requests.check_numbers(columns, self._settings)
+        self._quotas.check_batch(identity.key.tenant, numbers)
         with requests.translated():
             long = requests.is_long_batch(columns)
-            return await off_loop(self._pool, long, requests.prepare, spec, columns, keyed)
+            return await off_loop(self._pool, long, requests.prepare, identity.spec, columns, keyed)
 
     async def _append(self, identity: Identity, entry: Entry, once: Idempotency | None) -> Appended:
         try:
@@ -343,13 +351,7 @@ class Sketches:
     async def _append_state(
         self, identity: Identity, data: bytes, operands: frozenset[str], once: Idempotency | None
     ) -> Acknowledgement:
-        entry = Entry(
-            id=secrets.token_hex(16),
-            operands=operands,
-            payload=log_entries.pack_state(operands),
-            attachment=data,
-        )
-        appended = await self._append(identity, entry, once)
+        appended = await self._append(identity, requests.state_entry(data, operands), once)
         return Acknowledgement(appended.updates, version_of(identity, appended.position))
 
     async def _source_state(self, tenant: str, source: str, target: Identity) -> bytes:

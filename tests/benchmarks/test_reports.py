@@ -17,6 +17,7 @@ from benchmarks import (
     fold,
     sample_latency,
     state_bytes,
+    tenants,
     tensor,
     tensor_distribution,
 )
@@ -34,6 +35,7 @@ REPORTS: tuple[Benchmark, ...] = (
     against_exact.BENCHMARK,
     tensor.BENCHMARK,
     tensor_distribution.BENCHMARK,
+    tenants.BENCHMARK,
 )
 #: What may well be none.
 COUNTS = {"zeros", "short_lists"}

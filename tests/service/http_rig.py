@@ -20,6 +20,8 @@ from service import cli_serve
 from service.cli_protocol import ProblemProtocol
 from service.errors import StoreUnavailable
 from service.ports import Store
+from service.quota_meters import Meters
+from service.quotas import QuotaSource
 from service.settings import Settings
 
 TENSORS = "application/x-safetensors"
@@ -60,9 +62,15 @@ class Service:
 
 
 @contextmanager
-def running(settings: Settings, store: Store | None = None) -> Iterator[Service]:
+def running(
+    settings: Settings,
+    store: Store | None = None,
+    *,
+    tenants: QuotaSource | None = None,
+    meters: Meters | None = None,
+) -> Iterator[Service]:
     """Serve until the block ends."""
-    runtime = composition.build(settings, store=store)
+    runtime = composition.build(settings, store=store, tenants=tenants, meters=meters)
     listening = cli_serve.bind("127.0.0.1", 0)
     port = listening.getsockname()[1]
     app = composition.app_over(runtime)
@@ -134,7 +142,7 @@ def assert_problem(answer: httpx.Response, status: int, code: str) -> dict[str, 
     assert problem["type"] == f"/docs/errors#{code}"
     assert problem["title"]
     assert isinstance(problem["detail"], str)
-    if status == 503:
+    if status in (429, 503):
         assert int(answer.headers["retry-after"]) >= 1
     return problem
 

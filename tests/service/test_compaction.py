@@ -8,9 +8,11 @@ import logging
 import pytest
 
 from service.errors import BacklogFull, StoreUnavailable
-from service.ports import SketchKey
+from service.materializer import Identity
+from service.ports import Record, SketchKey
 from sketch_core.batch import Columns
 from sketch_core.codec import to_snapshot
+from sketch_core.spec import Spec
 from tests.service.rig import VECTOR, Rig, pairs, reference, replica, rigged
 
 KEY = SketchKey("default", "a")
@@ -207,3 +209,34 @@ async def test_a_state_that_may_have_overflowed_is_marked_in_the_record() -> Non
         cold = replica(rig.steps.inner, rig.clock, rig.settings)
         assert not (await cold.sketches.get("default", "a")).exact
         cold.pool.close()
+
+
+async def test_a_tenant_does_not_wait_for_all_that_another_has_due() -> None:
+    async with rigged(compactions_at_once=1) as [rig]:
+        order: list[str] = []
+        for tenant, names in (("a", ("a1", "a2", "a3")), ("b", ("b1",))):
+            for name in names:
+                await rig.sketches.create(tenant, name, VECTOR)
+                await rig.sketches.update(tenant, name, pairs([1], [1.0]))
+                record = await rig.steps.inner.get(SketchKey(tenant, name))
+                assert record is not None
+                spec = Spec.from_bytes(record.spec)
+                identity = Identity(record.key, record.incarnation, spec)
+                rig.compactor.consider(identity, 1 << 50)
+        async with asyncio.timeout(30):
+            while len(order) < 4:
+                for record in await remaining(rig):
+                    if not record.log_bytes and record.key.name not in order:
+                        order.append(record.key.name)
+                await asyncio.sleep(0)
+        await rig.compactor.settled()
+        assert order[:2] == ["a1", "b1"]
+        assert outcomes(rig) == {"ok": 4}
+
+
+async def remaining(rig: Rig) -> list[Record]:
+    """Every sketch of both tenants."""
+    found = []
+    for tenant in ("a", "b"):
+        found += await rig.steps.inner.list(tenant, prefix="", limit=9, after=None)
+    return found

@@ -95,7 +95,7 @@ def test_operations_say_what_they_are(document: dict[str, Any]) -> None:
         names = {one["name"] for one in operation.get("parameters", [])}
         assert set(re.findall(r"{(\w+)}", path)) <= names, where
         if path.startswith("/v1"):
-            assert {"422", "503"} <= set(operation["responses"]), where
+            assert {"422", "429", "503"} <= set(operation["responses"]), where
         for status, response in operation["responses"].items():
             if int(status) >= 400:
                 assert set(response["content"]) == {PROBLEM}, where

@@ -48,7 +48,7 @@ CORE: Final = ("sketch_core", "sketch_core.*")
 USE_CASES: Final = (
     "service.sketches", "service.sketch_*", "service.materializer", "service.compaction",
     "service.log_entries", "service.pool", "service.chores", "service.access*", "service.directory",
-    "service.limits",
+    "service.quota*",
 )  # fmt: skip
 ACCESS: Final = ("service.access_ports", "service.access_meters")
 DOMAIN: Final = (*CORE, "service.errors", "service.ports", *USE_CASES)
