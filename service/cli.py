@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
+from service import cli_operations
 from service.settings import InvalidSetting, Settings, read, unrecognised
 
 _EPILOG: Final = (
@@ -30,6 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         print(f"sketchd {version()}")
         return 0
+    status = cli_operations.run(options)
+    if status is not None:
+        return status
     return _serve(options)
 
 
@@ -63,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
         f"(default {defaults.store}) [SKETCHD_STORE]",
     )
     commands.add_parser("demo", help="stream real attention keys in, sample, compare, plot")
+    cli_operations.add_commands(commands)
     commands.add_parser("version", help="print the version")
     return parser
 

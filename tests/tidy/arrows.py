@@ -48,6 +48,7 @@ CORE: Final = ("sketch_core", "sketch_core.*")
 USE_CASES: Final = (
     "service.sketches", "service.sketch_*", "service.materializer", "service.compaction",
     "service.log_entries", "service.pool", "service.chores", "service.access*", "service.limits",
+    "service.backup*", "service.restore",
 )  # fmt: skip
 DOMAIN: Final = (*CORE, "service.errors", "service.ports", *USE_CASES)
 TRANSPORTS: Final = (
