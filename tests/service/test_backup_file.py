@@ -113,7 +113,7 @@ def test_a_sketch_that_was_left_out_or_moved_is_noticed() -> None:
 def test_a_newer_backup_is_refused_by_saying_so() -> None:
     data = bytearray(GOLDEN.read_bytes())
     data[8] = 2
-    with pytest.raises(UnsupportedBackup, match="format version 2.*use a newer release"):
+    with pytest.raises(UnsupportedBackup, match=r"format version 2.*use a newer release"):
         read(bytes(data))
     with pytest.raises(UnsupportedBackup, match="colour is not known"):
         read(ended(begun(colour="red"), 0))
@@ -152,7 +152,7 @@ def changed(**fields: object) -> SavedSketch:
     """The golden sketch with other facts."""
     _, (exact, _) = read(GOLDEN.read_bytes())
     names = SavedSketch.__dataclass_fields__
-    return SavedSketch(**{name: getattr(exact, name) for name in names} | fields)  # type: ignore[arg-type]
+    return SavedSketch(**{name: getattr(exact, name) for name in names} | fields)
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def changed(**fields: object) -> SavedSketch:
 )
 def test_sketches_that_make_no_sense_are_refused(fields: dict[str, object]) -> None:
     verify(changed())
-    with pytest.raises(InvalidBackup, match="^sketch "):
+    with pytest.raises(InvalidBackup, match=r"^sketch "):
         verify(changed(**fields))
 
 

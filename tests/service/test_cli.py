@@ -189,7 +189,9 @@ def test_answers_do_not_wait_for_acknowledgements() -> None:
         assert listening.proto == socket.IPPROTO_TCP
 
 
-@pytest.mark.parametrize("arguments", [[], ["serve"], ["demo"], ["version"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["serve"], ["backup"], ["restore"], ["inspect"], ["demo"], ["version"]]
+)
 def test_help_everywhere(arguments: list[str]) -> None:
     done = run(*arguments, "--help")
     assert done.returncode == 0
