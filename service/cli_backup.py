@@ -8,19 +8,17 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Final, cast
+from typing import BinaryIO, Final
 
 from service.access_ports import AccessStore, Quota, Tenant
-from service.app import open_store
 from service.backup import Saved, save
 from service.backup_file import BackupReader, BackupWriter, Head, InvalidBackup
 from service.cli_operations import CannotDo, settings_of
-from service.clock import SystemClock
+from service.cli_store import Opened, opened_store
 from service.errors import ServiceError
-from service.ports import Clock, Store
 from service.restore import Restored, Target, check, restore, verify
 from service.settings import InvalidSetting, Settings
 from sketch_core.spec import Spec
@@ -51,9 +49,10 @@ def run(options: argparse.Namespace) -> int:
 
 async def _backup(options: argparse.Namespace, settings: Settings) -> int:
     line = ProgressLine()
-    async with _opened(settings) as (store, clock):
-        tenant = await _tenant(store, options.tenant)
-        head = Head(options.tenant, clock.now(), None if tenant is None else tenant.quota)
+    async with opened_store(settings) as opened:
+        store = opened.store
+        quota = await _quota(opened.access, options.tenant)
+        head = Head(options.tenant, opened.clock.now(), quota)
         total = (await store.usage(0)).sketches.get(options.tenant, 0) if line.shown else 0
         whole = options.sketch is None and not options.prefix
 
@@ -100,12 +99,12 @@ def _restore(options: argparse.Namespace) -> int:
 async def _write(
     settings: Settings, stream: BinaryIO, target: Target, line: ProgressLine
 ) -> Restored:
-    async with _opened(settings) as (store, clock):
-        await check(store, BackupReader(stream), target)
+    async with opened_store(settings) as opened:
+        await check(opened.store, BackupReader(stream), target)
         reader = BackupReader(stream)
-        await _ensure_tenant(store, clock, target.tenant, reader.head.quota)
+        await _ensure_tenant(opened, target.tenant, reader.head.quota)
         return await restore(
-            store, clock, reader, target,
+            opened.store, opened.clock, reader, target,
             progress=lambda name, at: line.show(at / reader.size, f"restoring {name}"),
         )  # fmt: skip
 
@@ -135,34 +134,16 @@ def _inspect(file: str) -> int:
 # Steps
 
 
-@asynccontextmanager
-async def _opened(settings: Settings) -> AsyncIterator[tuple[Store, Clock]]:
-    """A started store."""
-    clock = SystemClock()
-    store = open_store(settings, clock)
-    await store.start()
-    try:
-        yield store, clock
-    finally:
-        await store.close()
-
-
-def access_of(store: Store) -> AccessStore | None:
-    """The directory of tenants behind a store, where it keeps one."""
-    return cast(AccessStore, store) if hasattr(store, "directory") else None
-
-
-async def _tenant(store: Store, name: str) -> Tenant | None:
-    access = access_of(store)
+async def _quota(access: AccessStore | None, tenant: str) -> Quota | None:
     found = None if access is None else await access.directory(None)
-    return None if found is None else found.tenants.get(name)
+    known = None if found is None else found.tenants.get(tenant)
+    return None if known is None else known.quota
 
 
-async def _ensure_tenant(store: Store, clock: Clock, name: str, quota: Quota | None) -> None:
+async def _ensure_tenant(opened: Opened, name: str, quota: Quota | None) -> None:
     """A tenant that had a quota has one again; one that exists keeps its own."""
-    access = access_of(store)
-    if access is not None and quota is not None:
-        await access.put_tenant(Tenant(name, clock.now(), quota), new=True)
+    if opened.access is not None and quota is not None:
+        await opened.access.put_tenant(Tenant(name, opened.clock.now(), quota), new=True)
 
 
 @contextmanager

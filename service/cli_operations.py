@@ -1,4 +1,4 @@
-"""The options of the operator's commands: backup, restore and inspect.
+"""The options of the operator's commands: backup, restore, inspect and doctor.
 
 Apart from what they do, so that `--help` does not wait for it to be imported.
 """
@@ -14,7 +14,8 @@ from service.access_ports import DEFAULT_TENANT
 from service.settings import Settings, read
 
 _STORE: Final = "URL of the store (default: SKETCHD_STORE, or the service's default)"
-_SQLITE: Final = "sqlite:///"
+#: How the URL of a SQLite store begins; the path follows.
+SQLITE: Final = "sqlite:///"
 
 
 class CannotDo(Exception):
@@ -30,8 +31,8 @@ def settings_of(url: str | None, *, must_exist: bool = False) -> Settings:
     settings = read(os.environ, {"store": url})
     if settings.store == "memory://":
         raise CannotDo("memory:// is a store within one service: it cannot be reached from here")
-    if must_exist and settings.store.startswith(_SQLITE):
-        path = Path(settings.store[len(_SQLITE) :])
+    if must_exist and settings.store.startswith(SQLITE):
+        path = Path(settings.store[len(SQLITE) :])
         if not path.is_file():
             raise CannotDo(f"there is no store at {path}")
     return settings
@@ -65,10 +66,18 @@ def add_commands(commands: Any) -> None:
     )  # fmt: skip
     inspect = commands.add_parser("inspect", help="check a backup and print what is in it")
     inspect.add_argument("file", metavar="FILE")
+    doctor = commands.add_parser("doctor", help="check a store and how it is configured")
+    doctor.add_argument("--store", metavar="URL", help=_STORE)
+    doctor.add_argument("--json", action="store_true", help="findings as JSON")
+    doctor.add_argument("--strict", action="store_true", help="exit status 1 for warnings")
 
 
 def run(options: argparse.Namespace) -> int | None:
     """Carry out the command and return its exit status; None for a command of others."""
+    if options.command == "doctor":
+        from service.cli_doctor import run as doctor
+
+        return doctor(options)
     if options.command in ("backup", "restore", "inspect"):
         from service.cli_backup import run as backup
 

@@ -81,6 +81,10 @@ RULES: Final = (
     Rule(("service.demo*", "service.client*", "service.bench*"),
          ("service.demo*", "service.client*", "service.bench*"),
          ("httpx", "matplotlib", "numpy", "safetensors", "tqdm")),
+    # Looks into stores; only commands ask it.
+    Rule(("service.doctor*",),
+         ("service.doctor*", "service.ports", "service.access_ports", "service.errors",
+          "service.redis_*", "service.sqlite_*")),
     # The composition root and what starts it see everything.
     Rule(("service.app", "service.cli*", "service.__main__", "service"), ("*",), ("*",)),
 )  # fmt: skip
