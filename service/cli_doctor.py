@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Final
 
 from service import doctor, doctor_redis, doctor_sqlite
+from service.app import redis_connection
 from service.cli_operations import SQLITE, CannotDo, settings_of
 from service.cli_store import opened_store
 from service.doctor import Line
 from service.errors import ServiceError
-from service.redis_connection import RedisConnection, RedisOptions
-from service.redis_url import InvalidRedisUrl, is_redis, parse, shown
+from service.redis_url import is_redis, parse, shown
 from service.settings import InvalidSetting, Settings
 
 _FAILED: Final = 2
@@ -25,7 +25,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         settings = settings_of(options.store, must_exist=True)
         lines = asyncio.run(report(settings))
-    except (CannotDo, InvalidSetting, InvalidRedisUrl) as error:
+    except (CannotDo, InvalidSetting) as error:
         print(f"sketchd: {error}", file=sys.stderr)
         return _FAILED
     print(doctor.as_json(lines) if options.json else doctor.as_text(lines))
@@ -48,19 +48,13 @@ async def report(settings: Settings) -> list[Line]:
 
 async def _redis(settings: Settings) -> tuple[list[Line], bool]:
     """The findings, and whether the store can be opened without a change."""
-    url = parse(settings.store)
-    options = RedisOptions(
-        connections=1,
-        timeout_seconds=settings.redis_timeout_seconds,
-        retry_seconds=settings.redis_retry_seconds,
-    )
-    connection = RedisConnection(url, options)
+    connection = redis_connection(settings)
     try:
         await connection.start()
         try:
             facts = await doctor_redis.gather(
                 connection,
-                clustered=url.mode == "cluster",
+                clustered=parse(settings.store).mode == "cluster",
                 wait_replicas=settings.redis_wait_replicas,
             )
         finally:
@@ -76,6 +70,6 @@ async def _contents(settings: Settings) -> list[Line]:
             usage = await opened.store.usage(0)
             directory = None if opened.access is None else await opened.access.directory(None)
             facts = doctor.ContentFacts(usage, directory, opened.clock.now())
-    except (ServiceError, InvalidSetting) as error:
-        return [Line("fail", "contents", str(error))]
+    except ServiceError as error:
+        return [Line("fail", "contents", error.detail)]
     return doctor.examine(doctor.CONTENTS, facts)

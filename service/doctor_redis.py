@@ -15,23 +15,14 @@ from typing import Any, Final
 from service.doctor import Check, Finding
 from service.errors import StoreUnavailable
 from service.redis_connection import RedisConnection
+from service.redis_layout import FORMAT
 
-#: The stored format this release reads and writes; kept under <prefix>:format.
-FORMAT: Final = 1
-#: XTRIM MINID, GETDEL and ZRANGE BYLEX all came with it.
+#: XTRIM MINID came with it.
 OLDEST: Final = (6, 2)
-#: Everything the store asks of a server.
+#: What some servers that call themselves Redis lack, or their owners forbid.
 COMMANDS: Final = (
-    "EVAL",
-    "EVALSHA",
-    "XADD",
-    "XTRIM",
-    "XRANGE",
-    "ZRANGE",
-    "GETDEL",
-    "UNLINK",
-    "WAIT",
-)
+    "EVAL", "EVALSHA", "XADD", "XTRIM", "XRANGE", "ZRANGE", "ZRANGEBYLEX", "UNLINK", "WAIT",
+)  # fmt: skip
 
 _PINGS: Final = 5
 _SLOW_SECONDS: Final = 0.01
@@ -91,7 +82,7 @@ class RedisFacts:
     @property
     def is_current(self) -> bool:
         """Whether it can be opened as it is."""
-        return self.format == str(FORMAT)
+        return self.format == FORMAT
 
 
 async def gather(connection: RedisConnection, *, clustered: bool, wait_replicas: int) -> RedisFacts:
@@ -184,9 +175,9 @@ def _version(facts: RedisFacts) -> Iterable[Finding]:
 def _format(facts: RedisFacts) -> Iterable[Finding]:
     if facts.format is None:
         yield "ok", f"the store is empty; this release will write format {FORMAT}"
-    elif facts.format == str(FORMAT):
+    elif facts.format == FORMAT:
         yield "ok", f"format {FORMAT}, the one this release writes"
-    elif facts.format.isdigit() and int(facts.format) > FORMAT:
+    elif facts.format.isdigit() and int(facts.format) > int(FORMAT):
         yield (
             "fail",
             f"format {facts.format} is newer than {FORMAT}, the newest this release reads: use a "
