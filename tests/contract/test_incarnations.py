@@ -166,6 +166,22 @@ async def compact(store: Store, ledger: Ledger) -> None:
             ledger.seen["compacted"] += 1
 
 
+async def mark(store: Store, ledger: Ledger) -> None:
+    """Seal an operand that bears the incarnation's name."""
+    while not ledger.over:
+        chosen = ledger.pick()
+        await asyncio.sleep(0.001)
+        if chosen is None:
+            continue
+        key, incarnation = chosen
+        try:
+            sealed = (await store.seal(key, incarnation, incarnation, None)).sealed
+        except NotFound:
+            continue
+        assert sealed == {incarnation}
+        ledger.seen["sealed"] += 1
+
+
 async def tidy(store: Store, ledger: Ledger) -> None:
     while not ledger.over:
         ledger.seen["swept"] += await store.sweep(3)
@@ -178,9 +194,18 @@ async def test_incarnations_never_mix(
     ledger = Ledger(rng)
     async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
         tasks.create_task(own(store, clock, ledger, lives=60))
-        for work in (append, append, append, sample, compact, compact, tidy):
+        for work in (append, append, append, sample, compact, compact, mark, tidy):
             tasks.create_task(work(store, ledger))
-    for what in ("appended", "refused", "read", "compacted", "expired", "deleted", "replayed"):
+    for what in (
+        "appended",
+        "refused",
+        "read",
+        "compacted",
+        "expired",
+        "deleted",
+        "replayed",
+        "sealed",
+    ):
         assert ledger.seen[what], (what, ledger.seen)
     alive = 0
     for key, past in ledger.past.items():
@@ -193,6 +218,7 @@ async def test_incarnations_never_mix(
             alive += 1
             ids, _ = await content(store, key, incarnation)
             assert len(ids) == len(set(ids)) == now.position == now.updates
+            assert now.sealed <= {incarnation}
             assert set(ids) == ledger.acknowledged[incarnation]
     assert alive or all([await store.get(key) is None for key in KEYS])
 
