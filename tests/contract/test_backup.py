@@ -467,3 +467,43 @@ async def test_lost_exactness_stays_lost(store: Store, clock: ManualClock) -> No
     await store.delete(record.key)
     await brought_back(store, clock, data)
     assert not (await _records(store))["vector"].exact
+
+
+async def test_a_compaction_that_overtakes_a_backup_is_followed(
+    store: Store, rng: np.random.Generator
+) -> None:
+    """The position that was aimed at is gone: state and counters are of a later one, together."""
+    spec = spec_of("vector")
+    record = await create(store, "vector")
+    changes = [update(spec, rng) for _ in range(5)]
+    for change in changes[:3]:
+        await add(store, record, change)
+    aimed_at = await store.get(record.key)
+    assert aimed_at is not None
+    for change in changes[3:]:
+        await add(store, record, change)
+    assert await compact(store, record)
+    found = await freeze(store, aimed_at)
+    assert found is not None
+    expected = new_sketch(spec)
+    log_entries.fold(expected, [_stored(change) for change in changes])
+    assert found.state == to_snapshot(expected)
+    assert found.updates == sum(change.updates for change in changes) > aimed_at.updates
+
+
+async def test_a_backup_aims_at_the_position_it_saw(store: Store, rng: np.random.Generator) -> None:
+    """What is appended afterwards is not in it, or the counters would not be the state's."""
+    spec = spec_of("vector")
+    record = await create(store, "vector")
+    changes = [update(spec, rng) for _ in range(5)]
+    for change in changes[:3]:
+        await add(store, record, change)
+    aimed_at = await store.get(record.key)
+    assert aimed_at is not None
+    for change in changes[3:]:
+        await add(store, record, change)
+    found = await freeze(store, aimed_at)
+    assert found is not None
+    expected = new_sketch(spec)
+    log_entries.fold(expected, [_stored(change) for change in changes[:3]])
+    assert (found.state, found.updates) == (to_snapshot(expected), aimed_at.updates)
