@@ -29,8 +29,8 @@ async def opened_store(settings: Settings) -> AsyncIterator[Opened]:
     clock = SystemClock()
     store = open_store(settings, clock)
     access = cast(AccessStore, store) if hasattr(store, "directory") else None
-    await store.start()
     try:
+        await store.start()
         yield Opened(store, access, clock)
     finally:
         await store.close()
