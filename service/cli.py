@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
+from service import cli_operations
 from service.cli_access_parser import add_commands
 from service.settings import InvalidSetting, Settings, read, unrecognised
 
@@ -41,6 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from service.cli_access import run
 
         return run(options)
+    status = cli_operations.run(options)
+    if status is not None:
+        return status
     return _serve(options)
 
 
@@ -85,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_commands(commands)
     commands.add_parser("demo", help="stream real attention keys in, sample, compare, plot")
+    cli_operations.add_commands(commands)
     commands.add_parser("version", help="print the version")
     return parser
 

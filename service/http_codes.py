@@ -206,6 +206,21 @@ CODES: Final[dict[str, Code]] = {
     "backlog_full": Code(
         503, "The sketch's log is full", f"Compaction is behind. {_RETRY} Nothing was applied."
     ),
+    "stored_format_unknown": Code(
+        503,
+        "The sketch was stored by a newer release",
+        "This replica does not know the format; others may. Upgrade it: see docs/upgrading.md.",
+    ),
+    "stored_data_damaged": Code(
+        503,
+        "The stored sketch is damaged",
+        "What the store returned makes no sense. The operator restores it from a backup.",
+    ),
+    "restore_unfinished": Code(
+        503,
+        "The sketch is being restored",
+        f"{_RETRY} If a restore was broken off, the operator runs it again.",
+    ),
     "overloaded": Code(503, "The service works to capacity", _RETRY),
     "not_ready": Code(503, "The service is starting or stopping", _RETRY),
 }

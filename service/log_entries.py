@@ -2,10 +2,13 @@
 
     offset  size  field
     0       1     format, 1; it covers everything inside, the batch's own bytes included
-    1       1     type: "B" a batch, "S" a state to add
+    1       1     type: "B" a batch, "S" a state to add, "R" a restore under way
     2       …     B: the bytes of sketch_core.batch.encode
                   S: the operands to add, ASCII, separated by commas (of a tensor
                      one); the state itself (sketch_core.codec) is the entry's attachment
+                  R: nothing. service.restore puts it before a state and compacts it away
+                     with the state: until then nobody folds this log, and the sketch is
+                     answered 503 instead of as if it were empty
 
 A change of the envelope or of what it carries gets a new format number, and
 readers that know it are rolled out before the first writer. A reader that meets
@@ -29,10 +32,18 @@ from sketch_core.spec import OPERANDS, Spec
 FORMAT: Final = 1
 _BATCH: Final = ord("B")
 _STATE: Final = ord("S")
+_RESTORE: Final = ord("R")
 
 #: The `code` of an Unavailable for bytes written by a newer version, and for harmed ones.
 UNKNOWN_FORMAT: Final = "stored_format_unknown"
 DAMAGED: Final = "stored_data_damaged"
+#: The same for a sketch whose state has not arrived yet.
+RESTORING: Final = "restore_unfinished"
+#: All codes of what this code cannot fold.
+UNREADABLE: Final = frozenset({UNKNOWN_FORMAT, DAMAGED, RESTORING})
+
+#: The payload of the entry that holds a sketch back until its state is there.
+RESTORE: Final = bytes((FORMAT, _RESTORE))
 
 
 def pack_batch(encoded: bytes) -> bytes:
@@ -92,6 +103,13 @@ def fold(sketch: Sketch, entries: Iterable[StoredEntry]) -> None:
 
 def _kind_of(entry: StoredEntry) -> int:
     form, what = (entry.payload[0], entry.payload[1]) if len(entry.payload) > 1 else (0, 0)
+    if form == FORMAT and what == _RESTORE:
+        raise Unavailable(
+            "the sketch is being restored from a backup; if nobody is at it any more, run "
+            "`sketchd restore` again",
+            code=RESTORING,
+            retry_after=5.0,
+        )
     if form > FORMAT or (form == FORMAT and what not in (_BATCH, _STATE)):
         raise unknown_format(f"log entry {entry.position} has format {form}.{what}")
     if form != FORMAT:

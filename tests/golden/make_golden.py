@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import json
 import sys
 from pathlib import Path
@@ -23,6 +24,8 @@ from typing import Any
 
 import numpy as np
 
+from service.access_ports import Quota
+from service.backup_file import BackupWriter, Head, SavedSketch
 from sketch_core import codec, hashing, scaling, sizing
 from sketch_core.batch import Batch, Columns, encode, quantise
 from sketch_core.resolve import resolve
@@ -210,7 +213,35 @@ def golden_files() -> dict[str, bytes]:
                 "batches": [encode(batch).hex() for batch in batches_of(spec, name)],
             }
         files[f"{logs_name}-v1.json"] = _text(logs)
+    files["tenant-v1.backup"] = golden_backup()
     return files
+
+
+def golden_backup() -> bytes:
+    """A backup with two of the sketches."""
+    stream = io.BytesIO()
+    quota = Quota(sketches=10, state_bytes=1 << 30, updates_per_second=1e6)
+    writer = BackupWriter(stream, Head("acme", 1_700_000_000.5, quota))
+    for name, request in (("exact", REQUESTS["exact"]), ("tensor", LATER["tensor"])):
+        spec = resolve(request)
+        dense = name == "exact"
+        writer.add(
+            SavedSketch(
+                name=name,
+                created_at=1_600_000_000.25,
+                ttl_seconds=3600.0 if dense else None,
+                state_bytes=spec.memory_bytes,
+                sealed=frozenset({"A", "x"} if dense else ()),
+                updates=7 if dense else 9,
+                underflowed=1 if dense else 0,
+                exact=True,
+                spec=spec.to_bytes(),
+                request=json.dumps(request, sort_keys=True).encode(),
+                state=codec.to_snapshot(golden_sketch(spec, name)),
+            )
+        )
+    writer.finish()
+    return stream.getvalue()
 
 
 def _text(content: dict[str, Any]) -> bytes:

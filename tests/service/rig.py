@@ -74,8 +74,8 @@ class Rig:
     compactor: Compactor
     sketches: Sketches
 
-    async def identity(self, name: str) -> Identity:
-        record = await self.steps.inner.get(SketchKey("default", name))
+    async def identity(self, name: str, tenant: str = "default") -> Identity:
+        record = await self.steps.inner.get(SketchKey(tenant, name))
         assert record is not None
         return Identity(record.key, record.incarnation, Spec.from_bytes(record.spec))
 

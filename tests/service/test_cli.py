@@ -214,7 +214,8 @@ def test_answers_do_not_wait_for_acknowledgements() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["serve"], ["demo"], ["version"], ["tenant"], ["tenant", "set"], ["key"], ["key", "add"]],
+    [[], ["serve"], ["demo"], ["version"], ["tenant"], ["tenant", "set"], ["key"], ["key", "add"]]
+    + [["backup"], ["restore"], ["inspect"], ["doctor"]],
 )
 def test_help_everywhere(arguments: list[str]) -> None:
     done = run(*arguments, "--help")

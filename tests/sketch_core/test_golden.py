@@ -54,6 +54,7 @@ def _check(name: str, data: bytes) -> None:
 FILES = [
     *(f"{name}-v1.json" for name in ("hashes", "logs", *make_golden.LATER)),
     *(f"{name}-v1.snapshot" for name in NAMES),
+    "tenant-v1.backup",
 ]
 
 

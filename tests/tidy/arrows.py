@@ -48,7 +48,7 @@ CORE: Final = ("sketch_core", "sketch_core.*")
 USE_CASES: Final = (
     "service.sketches", "service.sketch_*", "service.materializer", "service.compaction",
     "service.log_entries", "service.pool", "service.chores", "service.access*", "service.directory",
-    "service.quota*",
+    "service.quota*", "service.backup*", "service.restore",
 )  # fmt: skip
 ACCESS: Final = ("service.access_ports", "service.access_meters")
 DOMAIN: Final = (*CORE, "service.errors", "service.ports", *USE_CASES)
@@ -87,6 +87,10 @@ RULES: Final = (
     Rule(("service.demo*", "service.client*", "service.bench*"),
          ("service.demo*", "service.client*", "service.bench*"),
          ("httpx", "matplotlib", "numpy", "safetensors", "tqdm")),
+    # Looks into stores; only commands ask it.
+    Rule(("service.doctor*",),
+         ("service.doctor*", "service.ports", "service.access_ports", "service.errors",
+          "service.redis_*", "service.sqlite_*")),
     # The composition root and what starts it see everything.
     Rule(("service.app", "service.cli*", "service.__main__", "service"), ("*",), ("*",)),
 )  # fmt: skip
