@@ -106,7 +106,10 @@ def open_store(settings: Settings, clock: Clock) -> Backend:
         return Backend(file, SqliteAccess(file))
     if redis_url.is_redis(url):
         redis = redis_connection(settings)
-        return Backend(RedisStore(redis, clock), RedisAccess(redis, clock))
+        return Backend(
+            RedisStore(redis, clock, usage_seconds=settings.usage_interval_seconds / 2),
+            RedisAccess(redis, clock),
+        )
     raise InvalidSetting(
         f"SKETCHD_STORE: {shown(url)!r} is not a store this version serves; it is "
         "sqlite:///relative.db, sqlite:////absolute.db, memory:// or one that begins with redis"

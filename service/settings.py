@@ -9,219 +9,186 @@ two cannot drift apart.
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
-PREFIX: Final = "SKETCHD_"
+from service.settings_knobs import (
+    PREFIX,
+    InvalidSetting,
+    Knob,
+    byte_count,
+    check,
+    check_secret,
+    count,
+    knob,
+    parse,
+    seconds,
+    secret,
+    variable,
+)
+
+__all__ = ["PREFIX", "InvalidSetting", "Settings", "markdown", "read", "unrecognised", "variable"]
 
 _KIB: Final = 1 << 10
 _MIB: Final = 1 << 20
-#: Shorter ones could be guessed; longer ones are not looked at in a request.
-_SECRET_CHARACTERS: Final = (32, 256)
 _LOG_LEVELS: Final = ("debug", "info", "warning", "error", "critical")
-
-
-class InvalidSetting(ValueError):
-    """A setting that cannot be used; the message names its variable."""
-
-
-@dataclass(frozen=True, slots=True)
-class Knob:
-    """What a setting means, its unit, and the inclusive range or the words it may take."""
-
-    meaning: str
-    unit: str = ""
-    low: float = -math.inf
-    high: float = math.inf
-    words: tuple[str, ...] = ()
-
-
-def _knob(
-    default: Any,
-    meaning: str,
-    unit: str = "",
-    low: float = -math.inf,
-    high: float = math.inf,
-    words: tuple[str, ...] = (),
-) -> Any:
-    return field(default=default, metadata={"knob": Knob(meaning, unit, low, high, words)})
-
-
-def _bytes(default: int, meaning: str, low: int = 1) -> Any:
-    return _knob(default, meaning, "bytes", low, 1 << 50)
-
-
-def _seconds(default: float, meaning: str, low: float = 0.0) -> Any:
-    return _knob(default, meaning, "seconds", low, 1e10)
-
-
-def _secret(meaning: str) -> Any:
-    """A text that no message, no repr and no document ever shows; "" for none."""
-    return field(default="", repr=False, metadata={"knob": Knob(meaning)})
-
-
-def _count(default: int, meaning: str, low: int = 1, high: int = 1 << 40) -> Any:
-    return _knob(default, meaning, "", low, high)
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """All settings, checked. Build one with `read`, or with keywords in tests."""
 
-    host: str = _knob("127.0.0.1", "Address to listen on.")
-    port: int = _knob(8080, "Port to listen on; 0 takes a free one.", "", 0, 65535)
-    grpc_port: int = _knob(
+    host: str = knob("127.0.0.1", "Address to listen on.")
+    port: int = knob(8080, "Port to listen on; 0 takes a free one.", "", 0, 65535)
+    grpc_port: int = knob(
         0, "Port for gRPC; 0, the only value served yet, turns it off.", "", 0, 65535
     )
-    access_log: str = _knob("off", "Whether each request writes a log line.", words=("off", "on"))
-    log_format: str = _knob(
+    access_log: str = knob("off", "Whether each request writes a log line.", words=("off", "on"))
+    log_format: str = knob(
         "auto",
         "JSON lines, text for people, or JSON unless standard error is a terminal.",
         words=("auto", "json", "text"),
     )
-    workers: int = _count(
+    workers: int = count(
         1,
         "Processes that serve; more than one needs a store they can share. Limits of memory, "
         "queues and threads are of each.",
         1,
         256,
     )
-    worker_restart_seconds: float = _seconds(
+    worker_restart_seconds: float = seconds(
         0.1, "Pause before a worker that died is replaced; doubles up to a minute.", 1e-3
     )
-    store: str = _knob(
+    store: str = knob(
         "sqlite:///sketchd.db",
         "Store URL: sqlite:///relative.db, sqlite:////absolute.db, memory://, "
         "redis://[user:password@]host:port[/database], redis+cluster://host:port,host:port, "
         "redis+sentinel://host:port,host:port/NAME; rediss… for TLS.",
     )
-    sqlite_queue_writes: int = _count(
+    sqlite_queue_writes: int = count(
         8192, "Writes that may wait for the SQLite store; one more is answered 503."
     )
-    sqlite_queue_bytes: int = _bytes(
+    sqlite_queue_bytes: int = byte_count(
         128 * _MIB,
         "Bytes of the writes that may wait for the SQLite store; one large write comes on top.",
     )
-    sqlite_busy_seconds: float = _seconds(
+    sqlite_busy_seconds: float = seconds(
         5.0, "How long a write waits for another process that holds the SQLite file, before 503."
     )
-    sqlite_file_bytes: int = _bytes(
+    sqlite_file_bytes: int = byte_count(
         0,
         "Size at which the SQLite file takes no more and writes are answered 503; 0 for no limit.",
         0,
     )
-    redis_connections: int = _count(
+    redis_connections: int = count(
         64, "Connections to each Redis server; calls wait when all are busy.", 1, 10_000
     )
-    redis_timeout_seconds: float = _seconds(
+    redis_timeout_seconds: float = seconds(
         2.0, "How long one attempt at a Redis command may take.", 1e-3
     )
-    redis_retry_seconds: float = _seconds(
+    redis_retry_seconds: float = seconds(
         8.0,
         "How long a Redis command is tried again while the server is lost, loads or fails over, "
         "before 503.",
     )
-    redis_queue_calls: int = _count(
+    redis_queue_calls: int = count(
         4096, "Calls to Redis under way in one process; one more is answered 503."
     )
-    redis_wait_replicas: int = _count(
+    redis_wait_replicas: int = count(
         0, "Replicas of Redis that must have each write before it is answered; 0 for none.", 0, 64
     )
-    redis_wait_seconds: float = _seconds(
+    redis_wait_seconds: float = seconds(
         1.0, "How long a write waits for those replicas, before 503.", 1e-3
     )
-    log_level: str = _knob("info", "Least severe log line written.", words=_LOG_LEVELS)
-    drain_seconds: float = _seconds(
+    log_level: str = knob("info", "Least severe log line written.", words=_LOG_LEVELS)
+    drain_seconds: float = seconds(
         10.0, "How long a stopping service waits for requests under way."
     )
 
-    bootstrap_admin_key: str = _secret(
+    bootstrap_admin_key: str = secret(
         "An admin key of the tenant `default`, added at start unless another admin key exists: at "
         "least 32 printable ASCII characters without spaces. With it, keys are demanded on every "
         "address."
     )
-    access_refresh_seconds: float = _seconds(
+    access_refresh_seconds: float = seconds(
         1.0, "How soon a replica learns of new and removed keys, tenants and quotas.", 1e-2
     )
-    metrics_access: str = _knob(
+    metrics_access: str = knob(
         "open", "Whether /metrics needs a key, of role read or more.", words=("open", "key")
     )
-    max_tenants: int = _count(10_000, "Tenants in all.")
-    max_access_keys: int = _count(10_000, "Access keys in all.")
-    tls_certificate: str = _knob(
+    max_tenants: int = count(10_000, "Tenants in all.")
+    max_access_keys: int = count(10_000, "Access keys in all.")
+    tls_certificate: str = knob(
         "", "PEM file with the certificate, and those that lead from it to a root; turns HTTPS on."
     )
-    tls_key: str = _knob("", "PEM file with the certificate's private key, not encrypted.")
-    tls_client_ca: str = _knob(
+    tls_key: str = knob("", "PEM file with the certificate's private key, not encrypted.")
+    tls_client_ca: str = knob(
         "", "PEM file with the roots of client certificates: clients must then show one."
     )
 
-    max_body_bytes: int = _bytes(16 * _MIB, "Largest request body, snapshots excepted.")
-    max_snapshot_bytes: int = _bytes(272 * _MIB, "Largest snapshot taken in.")
-    max_bodies_bytes: int = _bytes(
+    max_body_bytes: int = byte_count(16 * _MIB, "Largest request body, snapshots excepted.")
+    max_snapshot_bytes: int = byte_count(272 * _MIB, "Largest snapshot taken in.")
+    max_bodies_bytes: int = byte_count(
         512 * _MIB,
         "Bytes of bodies held at once, over all requests; more is answered 503. A body that comes "
         "alone is always taken.",
     )
-    body_seconds: float = _seconds(
+    body_seconds: float = seconds(
         30.0,
         "How long each 256 KiB of a body, or its rest, may take to arrive before it is answered "
         "408.",
         1e-3,
     )
-    max_batch_updates: int = _count(
+    max_batch_updates: int = count(
         1_000_000, "Numbers in one update batch: pairs, entries, or rows times columns."
     )
-    max_request_sketches: int = _count(4096, "Sketches in one request to a batch endpoint.")
-    request_parts_at_once: int = _count(
+    max_request_sketches: int = count(4096, "Sketches in one request to a batch endpoint.")
+    request_parts_at_once: int = count(
         64, "Sketches of one such request served at a time; enough for a store to group writes."
     )
-    max_sample_count: int = _count(10_000, "Draws of one sample request, over all its queries.")
-    max_request_draws: int = _count(
+    max_sample_count: int = count(10_000, "Draws of one sample request, over all its queries.")
+    max_request_draws: int = count(
         100_000, "Draws of one request to /v1/samples, over all its parts and their queries."
     )
-    max_queries: int = _count(256, "Queries (rows of `queries`) in one request.")
-    max_query_numbers: int = _count(
+    max_queries: int = count(256, "Queries (rows of `queries`) in one request.")
+    max_query_numbers: int = count(
         1 << 20, "Numbers (d1 times d2) of an `X` that comes with a question."
     )
-    max_fixed_numbers: int = _count(
+    max_fixed_numbers: int = count(
         1 << 16, "Numbers of an `x` or `X` given at creation; longer ones can be streamed."
     )
-    max_exact_candidates: int = _count(
+    max_exact_candidates: int = count(
         1 << 28,
         "Numbers of Y that the exact method reads for one sample request to a tensor: draws times "
         "n2.",
     )
-    max_estimate_indices: int = _count(
+    max_estimate_indices: int = count(
         100_000, "Coordinates of one estimate request, over all its queries."
     )
-    max_sketch_bytes: int = _bytes(
+    max_sketch_bytes: int = byte_count(
         256 * _MIB, "Largest state of a sketch, all its repetitions together."
     )
-    max_dense_bytes: int = _bytes(256 * _MIB, "Largest state of the exact method.")
-    max_list_limit: int = _count(1000, "Largest page of a list of sketches.")
-    min_ttl_seconds: float = _seconds(1.0, "Shortest ttl_seconds of a sketch.", 1e-3)
-    max_ttl_seconds: float = _seconds(10 * 365 * 86400.0, "Longest ttl_seconds of a sketch.", 1e-3)
+    max_dense_bytes: int = byte_count(256 * _MIB, "Largest state of the exact method.")
+    max_list_limit: int = count(1000, "Largest page of a list of sketches.")
+    min_ttl_seconds: float = seconds(1.0, "Shortest ttl_seconds of a sketch.", 1e-3)
+    max_ttl_seconds: float = seconds(10 * 365 * 86400.0, "Longest ttl_seconds of a sketch.", 1e-3)
 
-    idempotency_retention_seconds: float = _seconds(
+    idempotency_retention_seconds: float = seconds(
         600.0, "How long an idempotency key is remembered; at least ten minutes.", 600.0
     )
-    max_idempotency_key_length: int = _count(
-        255, "Longest idempotency key, in characters.", 1, 4096
-    )
+    max_idempotency_key_length: int = count(255, "Longest idempotency key, in characters.", 1, 4096)
 
-    quota_lot_seconds: float = _seconds(
+    quota_lot_seconds: float = seconds(
         0.1,
         "Of a tenant's rate: how much a replica takes from the store at once at most, and how "
         "often it asks again for a tenant at its limit.",
         1e-3,
     )
-    quota_burst_seconds: float = _seconds(
+    quota_burst_seconds: float = seconds(
         1.0, "Of a tenant's rate: how much may be used at once after a pause.", 1e-3
     )
-    tenant_share: float = _knob(
+    tenant_share: float = knob(
         0.5,
         "Part of max_bodies_bytes that one tenant may hold while the service has several.",
         "",
@@ -229,58 +196,58 @@ class Settings:
         1.0,
     )
 
-    pool_threads: int = _count(4, "Threads that validate, fold and decode.", 1, 1024)
-    pool_queue: int = _count(
+    pool_threads: int = count(4, "Threads that validate, fold and decode.", 1, 1024)
+    pool_queue: int = count(
         256, "Jobs that may wait for a thread; one more is answered 503.", 0, 1 << 20
     )
-    cache_bytes: int = _bytes(
+    cache_bytes: int = byte_count(
         512 * _MIB, "Folded states kept in memory; those in use come on top.", 0
     )
-    table_cache_bytes: int = _bytes(
+    table_cache_bytes: int = byte_count(
         48 * _MIB,
         "Tables of hashes and scales kept in memory; others are made at each use.",
         4 * _MIB,
     )
-    fold_chunk_bytes: int = _bytes(
+    fold_chunk_bytes: int = byte_count(
         4 * _MIB, "Log bytes read and folded at a time (one entry may be larger)."
     )
 
-    max_log_bytes: int = _bytes(
+    max_log_bytes: int = byte_count(
         256 * _MIB, "Log bytes of one sketch at which its updates are answered 503."
     )
-    compact_min_bytes: int = _bytes(
+    compact_min_bytes: int = byte_count(
         256 * _KIB, "Log bytes below which a sketch is never compacted."
     )
-    compact_ratio: float = _knob(
+    compact_ratio: float = knob(
         1.0, "Log bytes, as a multiple of the state, at which a sketch is compacted.", "", 0.01, 1e6
     )
-    compactions_at_once: int = _count(2, "Compactions one process runs at a time.", 1, 64)
-    compact_lease_seconds: float = _seconds(
+    compactions_at_once: int = count(2, "Compactions one process runs at a time.", 1, 64)
+    compact_lease_seconds: float = seconds(
         60.0, "How long one replica keeps others from compacting the same sketch.", 1.0
     )
-    compact_retry_seconds: float = _seconds(
+    compact_retry_seconds: float = seconds(
         1.0, "First pause after a failed compaction; doubles up to a minute.", 1e-3
     )
 
-    sweep_interval_seconds: float = _seconds(
+    sweep_interval_seconds: float = seconds(
         30.0, "Pause between removals of expired sketches and idempotency keys.", 1e-3
     )
-    sweep_limit: int = _count(1000, "Expired sketches and keys removed in one step.")
-    usage_interval_seconds: float = _seconds(
+    sweep_limit: int = count(1000, "Expired sketches and keys removed in one step.")
+    usage_interval_seconds: float = seconds(
         15.0, "Pause between refreshes of the memory and backlog metrics.", 1e-3
     )
-    metrics_largest_sketches: int = _count(
+    metrics_largest_sketches: int = count(
         100, "Sketches with a memory metric of their own; the rest are summed.", 0, 100_000
     )
 
     def __post_init__(self) -> None:
         for item in dataclasses.fields(self):
-            _check(item.name, getattr(self, item.name), item.metadata["knob"])
+            check(item.name, getattr(self, item.name), item.metadata["knob"])
         if self.min_ttl_seconds > self.max_ttl_seconds:
             raise InvalidSetting(
                 f"{variable('min_ttl_seconds')} is above {variable('max_ttl_seconds')}"
             )
-        _check_secret("bootstrap_admin_key", self.bootstrap_admin_key)
+        check_secret("bootstrap_admin_key", self.bootstrap_admin_key)
         if bool(self.tls_certificate) != bool(self.tls_key):
             raise InvalidSetting(
                 f"{variable('tls_certificate')} and {variable('tls_key')} go together"
@@ -312,44 +279,6 @@ class Settings:
         return min(wanted, self.max_compact_trigger)
 
 
-def variable(name: str) -> str:
-    """The environment variable of a setting."""
-    return PREFIX + name.upper()
-
-
-def _check(name: str, value: object, knob: Knob) -> None:
-    if isinstance(value, int | float):
-        if not knob.low <= value <= knob.high:
-            raise InvalidSetting(
-                f"{variable(name)} must be between {knob.low:g} and {knob.high:g}, not {value}"
-            )
-    elif knob.words and value not in knob.words:
-        raise InvalidSetting(f"{variable(name)} must be one of {', '.join(knob.words)}")
-
-
-def _check_secret(name: str, text: str) -> None:
-    """The message never holds the text."""
-    low, high = _SECRET_CHARACTERS
-    if text and not low <= len(text) <= high:
-        raise InvalidSetting(f"{variable(name)} must have {low} to {high} characters")
-    if not all("!" <= character <= "~" for character in text):
-        raise InvalidSetting(f"{variable(name)} must be printable ASCII without spaces")
-
-
-def _parse(name: str, kind: str, text: str) -> object:
-    if kind == "str":
-        return text
-    number = int if kind == "int" else float
-    try:
-        value = number(text)
-    except ValueError:
-        what = "a whole number" if kind == "int" else "a number"
-        raise InvalidSetting(f"{variable(name)} must be {what}, not {text!r}") from None
-    if not math.isfinite(value):
-        raise InvalidSetting(f"{variable(name)} must be finite, not {text!r}")
-    return value
-
-
 def read(
     environ: Mapping[str, str], overrides: Mapping[str, object | None] | None = None
 ) -> Settings:
@@ -364,13 +293,13 @@ def read(
         name = key.removeprefix(PREFIX).lower()
         if not key.startswith(PREFIX) or name not in known:
             continue
-        values[name] = _parse(name, str(known[name].type), text)
+        values[name] = parse(name, str(known[name].type), text)
     for name, value in (overrides or {}).items():
         if value is None:
             continue
         if name not in known:
             raise InvalidSetting(f"{name} is not a setting of sketchd")
-        values[name] = _parse(name, str(known[name].type), str(value))
+        values[name] = parse(name, str(known[name].type), str(value))
     return Settings(**values)
 
 
@@ -401,8 +330,8 @@ def markdown() -> str:
         "| --- | --- | --- | --- |",
     ]
     for item in dataclasses.fields(Settings):
-        knob: Knob = item.metadata["knob"]
-        meaning = knob.meaning + (f" One of {', '.join(knob.words)}." if knob.words else "")
+        what: Knob = item.metadata["knob"]
+        meaning = what.meaning + (f" One of {', '.join(what.words)}." if what.words else "")
         default = f"`{_shown(item.default)}`" if item.default != "" else "none"
-        lines.append(f"| `{variable(item.name)}` | {default} | {knob.unit} | {meaning} |")
+        lines.append(f"| `{variable(item.name)}` | {default} | {what.unit} | {meaning} |")
     return "\n".join(lines) + "\n"

@@ -75,7 +75,8 @@ RULES: Final = (
     Rule(("service.metrics", "service.metrics_*"),
          ("service.metrics_*", "service.ports", "service.errors"), ("prometheus_client",)),
     Rule(("service.logs",), ("service.settings",)),
-    Rule(("service.settings",), ("service.errors",)),
+    Rule(("service.settings_knobs",), ()),
+    Rule(("service.settings",), ("service.errors", "service.settings_knobs")),
     Rule(USE_CASES, (*DOMAIN, "service.metrics", "service.settings"), ("numpy",)),
     # Know the use cases and no store.
     Rule(TRANSPORTS,
