@@ -171,6 +171,11 @@ class ServerProcess:
 
     def restart(self) -> None:
         """Start it, again on the same port and data, and wait until it answers."""
+        self.start()
+        self.answers()
+
+    def start(self) -> None:
+        """Start it; it may not answer yet."""
         assert not self.alive
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
@@ -180,6 +185,9 @@ class ServerProcess:
                 stderr=log,
                 preexec_fn=_end_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
             )
+
+    def answers(self) -> None:
+        """Wait until it does. Raises AssertionError when it ends instead."""
         wait_for("the server answers", lambda: not self.alive or self.client.ping())
         if not self.alive:
             raise AssertionError(f"the server ended: {self.log()[-2000:].decode()}")
@@ -231,6 +239,10 @@ class ServerProcess:
     def log(self) -> bytes:
         """What it has written."""
         return (self.folder / "log").read_bytes()
+
+    def follow(self, master: ServerProcess) -> bool:
+        """Make it a replica."""
+        return bool(self.command("REPLICAOF", HOST, master.port))
 
     def kill(self) -> None:
         """Kill -9, at once."""
@@ -419,6 +431,11 @@ class Watched:
         where = ",".join(one.address for one in self.sentinels)
         return f"redis+sentinel://{where}/main"
 
+    def named(self, server: ServerProcess) -> bool:
+        """Whether every sentinel calls it the master."""
+        ask = ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "main")
+        return all(int(one.command(*ask)[1]) == server.port for one in self.sentinels if one.alive)
+
     def close(self) -> None:
         for one in (*self.sentinels, self.replica, self.master):
             one.close()
@@ -426,8 +443,9 @@ class Watched:
 
 def sentinel() -> Watched:
     """A master, a replica and three sentinels, two of which must agree, that know each other."""
-    master = standalone()
-    replica = standalone(replica_of=master)
+    # Durable: a master that comes back empty while it still counts as master serves nothing.
+    master = standalone(durable=True)
+    replica = standalone(durable=True, replica_of=master)
     watchers = [ServerProcess({}, sentinel_of=master.port) for _ in range(3)]
     for one in watchers:
         wait_for("the sentinels know each other", partial(_complete, one))
