@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -23,6 +24,9 @@ from service.redis_url import Address
 _PAUSE_SECONDS: Final = 0.05
 #: A member of a cluster or a sentinel that is alive answers sooner.
 _ASK_SECONDS: Final = 1.0
+
+#: Between two questions to sentinels that nothing has put in doubt.
+_WATCH_SECONDS: Final = 1.0
 
 Open = Callable[[Address], RedisServer]
 
@@ -127,7 +131,9 @@ class Watched(_Asking):
     """The master that sentinels name.
 
     All of them are asked: those that have not heard of a failover yet, for seconds, still
-    name the server that was lost, and it may be back with less than its successor has.
+    name the server that was lost, and it may be back with less than its successor has. They
+    are asked now and then without a reason, too: a master that hung is back before anybody
+    tells it that it was replaced, and connections to it look as good as ever.
     """
 
     def __init__(
@@ -138,6 +144,13 @@ class Watched(_Asking):
         self._name = master
         self._opened = opened
         self._master: RedisServer | None = None
+        self._watching: asyncio.Task[None] | None = None
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(_WATCH_SECONDS)
+            with suppress(exceptions.RedisError, OSError):
+                await self._ask()
 
     async def _ask(self) -> None:
         said = await asyncio.gather(*map(self._word, self._sentinels), return_exceptions=True)
@@ -149,6 +162,8 @@ class Watched(_Asking):
                 key=lambda error: not isinstance(error, NoMaster),
             )
         await self._follow(max(words).master)
+        if self._watching is None:
+            self._watching = asyncio.create_task(self._watch())
 
     async def _word(self, sentinel: Address) -> _Word:
         try:
@@ -184,6 +199,9 @@ class Watched(_Asking):
         raise NoMaster("the master belongs to a cluster: SKETCHD_STORE needs redis+cluster://")
 
     async def close(self) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.wait([self._watching])
         if self._master is not None:
             await self._master.close()
 
