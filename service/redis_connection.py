@@ -84,6 +84,10 @@ class RedisConnection:
         self._topology = self._chosen_topology()
         try:
             await self._patiently(self._ping, self._options.retry_seconds)
+        except StoreUnavailable as error:
+            await self.close()
+            why = f" ({error.__cause__})" if str(error.__cause__ or "") else ""
+            raise StoreUnavailable(f"{error.detail}{why}") from error
         except BaseException:
             await self.close()
             raise

@@ -73,4 +73,7 @@ def refusal(error: Exception) -> StoreUnavailable:
         return StoreUnavailable(f"Redis answered with an error: {error}")
     if isinstance(error, TimeoutError | exceptions.TimeoutError):
         return StoreUnavailable("Redis does not answer in time")
-    return StoreUnavailable(f"Redis cannot be reached: {error}")
+    if isinstance(error, NoMaster):
+        return StoreUnavailable(f"Redis cannot be reached: {error}")
+    # Where it was looked for is for the log, not for callers.
+    return StoreUnavailable("Redis cannot be reached")

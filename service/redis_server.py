@@ -126,7 +126,7 @@ class RedisServer:
             await connection.send_command("ROLE")
             role = await connection.read_response()
             if role[0] != _ROLE_MASTER:
-                raise NoMaster(f"{self.address} is not the master")
+                raise NoMaster("what the sentinels name is not a master")
 
     async def drop_idle(self) -> None:
         """Close the connections nobody uses."""
@@ -147,16 +147,19 @@ async def _reply(connection: Connection) -> Any:
         return error
 
 
-async def ask_once(address: Address, access: Access, command: Command, seconds: float) -> Any:
-    """One command over a connection of its own, as rare questions are asked. Raises as exchange
-    does, and an error reply.
+async def ask_once(
+    address: Address, access: Access, *commands: Command, seconds: float
+) -> list[Any]:
+    """Replies over a connection of its own, as rare questions are asked. Raises as exchange does,
+    and the first error reply.
     """
     server = RedisServer(address, access, 1)
     try:
         deadline = asyncio.get_running_loop().time() + seconds
-        reply = (await server.exchange([command], seconds, deadline))[0]
+        replies = await server.exchange(commands, seconds, deadline)
     finally:
         await server.close()
-    if isinstance(reply, Exception):
-        raise reply
-    return reply
+    for reply in replies:
+        if isinstance(reply, Exception):
+            raise reply
+    return replies

@@ -320,3 +320,20 @@ async def test_sentinels_name_the_next_master() -> None:
             assert await redis.command("GET", "a", writes=False) == b"1"
         wrong = RedisConnection(parse(watched.url.replace("/main", "/other")), HASTY)
         assert "no master other" in await refused(wrong.start())
+
+
+async def test_a_master_that_hung_and_was_replaced_is_not_believed_again() -> None:
+    with closing(sentinel()) as watched:
+        async with connected(watched.url) as idle:
+            await idle.command("SET", "a", "old", writes=True)
+            await until(lambda: watched.replica.client.get("a") == "old")
+            watched.master.stop()
+            await until(lambda: watched.named(watched.replica))
+            async with connected(watched.url) as other:
+                await other.command("SET", "a", "new", writes=True)
+            watched.master.resume()
+            # The connection was idle and knows of nothing.
+            while await idle.command("GET", "a", writes=False) != b"new":  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+            # And it was not the sentinels that put this one right, which takes them longer.
+            assert watched.master.info("replication")["role"] == "master"
