@@ -14,7 +14,7 @@ from service import cli_doctor
 from service.doctor import Line
 from service.settings import Settings
 from service.sqlite_schema import VERSION
-from tests import redis_servers
+from tests import redis_process, redis_servers
 from tests.golden.make_golden import FOLDER
 from tests.redis_servers import ServerProcess
 from tests.service.test_cli import run
@@ -203,7 +203,7 @@ async def test_replicas_are_counted(careful: ServerProcess) -> None:
 
 
 async def test_a_server_that_is_not_there_is_a_failure_without_its_password() -> None:
-    port = redis_servers.free_port()
+    port = redis_process.free_port()
     lines = await report(f"redis://user:hunter2@127.0.0.1:{port}")
     assert [(line.level, line.check) for line in lines] == [("fail", "connection")]
     assert "hunter2" not in lines[0].text
