@@ -87,7 +87,7 @@ class Stream:
 
 
 def _digits(delta: npt.NDArray[np.float32]) -> F64:
-    return np.round(delta.astype(np.float64), 6)
+    return np.round(delta.astype("f8"), 6)
 
 
 def stream(n: int, batch: int, seed: int) -> Stream:
