@@ -117,6 +117,13 @@ class Sketches:
     async def get(self, tenant: str, name: str) -> Info:
         return await self._info(await self._identities.record(_key(tenant, name)))
 
+    async def check_known(self, tenant: str, name: str) -> None:
+        """Raise NotFound for a sketch that neither this process nor the store knows.
+
+        Cheap, and no more than a hint: one that went elsewhere may still be remembered here.
+        """
+        await self._identities.check(_key(tenant, name))
+
     async def delete(self, tenant: str, name: str) -> None:
         key = _key(tenant, name)
         if not await self._store.delete(key):
@@ -314,7 +321,7 @@ class Sketches:
     async def _prepare(self, spec: Spec, columns: Columns, keyed: bool) -> requests.Prepared:
         requests.check_numbers(columns, self._settings)
         with requests.translated():
-            long = requests.is_long_batch(columns)
+            long = requests.is_long_batch(columns, keyed) or requests.has_long_x(spec)
             return await off_loop(self._pool, long, requests.prepare, spec, columns, keyed)
 
     async def _append(self, identity: Identity, entry: Entry, once: Idempotency | None) -> Appended:
