@@ -312,7 +312,7 @@ def benchmark(load: Load | None) -> Benchmark:
 
 
 USUAL: Final = Load(STORES["sqlite"], 1, 16, 8, 10.0, FORMATS, BATCHES)
-SMALL: Final = Load(STORES["sqlite"], 1, 4, 2, 0.3, FORMATS, (100,), 1 << 12)
+SMALL: Final = Load(STORES["sqlite"], 1, 4, 2, 0.3, FORMATS, (1_000,), 1 << 12)
 BENCHMARK: Final = benchmark(None)
 
 

@@ -14,7 +14,9 @@ from benchmarks import (
     against_exact,
     calibrate,
     distribution,
+    durable_ingest,
     fold,
+    load,
     sample_latency,
     state_bytes,
     tensor,
@@ -34,9 +36,11 @@ REPORTS: tuple[Benchmark, ...] = (
     against_exact.BENCHMARK,
     tensor.BENCHMARK,
     tensor_distribution.BENCHMARK,
+    durable_ingest.BENCHMARK,
+    load.BENCHMARK,
 )
 #: What may well be none.
-COUNTS = {"zeros", "short_lists"}
+COUNTS = {"zeros", "short_lists", "refused", "lost", "compactions", "left_mb", "written"}
 
 
 def read(path: Path, name: str) -> Mapping[str, Any]:
