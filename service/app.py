@@ -27,6 +27,7 @@ from service import (
     http_questions,
     http_service,
     http_updates,
+    redis_url,
 )
 from service.chores import Chores
 from service.clock import SystemClock
@@ -38,10 +39,13 @@ from service.metrics import Metrics
 from service.middleware import RequestBoundary
 from service.pool import BoundedPool
 from service.ports import Clock, Store
+from service.redis_connection import RedisConnection, RedisOptions
+from service.redis_url import shown
 from service.settings import InvalidSetting, Settings
 from service.sketches import Sketches
 from service.sqlite_writer import SqliteLimits
 from service.store_memory import MemoryStore
+from service.store_redis import RedisStore
 from service.store_sqlite import SqliteStore
 from service.store_timed import TimedStore
 from sketch_core import bound_table_cache
@@ -71,10 +75,29 @@ def open_store(settings: Settings, clock: Clock) -> Store:
             file_bytes=settings.sqlite_file_bytes or None,
         )
         return SqliteStore(url[len(_SQLITE) :], clock, limits)
+    if redis_url.is_redis(url):
+        return RedisStore(redis_connection(settings), clock)
     raise InvalidSetting(
-        f"SKETCHD_STORE: {url!r} is not a store this version serves; it is sqlite:///relative.db, "
-        "sqlite:////absolute.db or memory://"
+        f"SKETCHD_STORE: {shown(url)!r} is not a store this version serves; it is "
+        "sqlite:///relative.db, sqlite:////absolute.db, memory:// or one that begins with redis"
     )
+
+
+def redis_connection(settings: Settings) -> RedisConnection:
+    """The connection the settings describe; not started. Raises InvalidSetting."""
+    try:
+        url = redis_url.parse(settings.store)
+    except redis_url.InvalidRedisUrl as error:
+        raise InvalidSetting(str(error)) from error
+    options = RedisOptions(
+        connections=settings.redis_connections,
+        timeout_seconds=settings.redis_timeout_seconds,
+        retry_seconds=settings.redis_retry_seconds,
+        queue_calls=settings.redis_queue_calls,
+        wait_replicas=settings.redis_wait_replicas,
+        wait_seconds=settings.redis_wait_seconds,
+    )
+    return RedisConnection(url, options)
 
 
 @dataclass(frozen=True, slots=True)

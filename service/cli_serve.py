@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_limits
 from service import app as composition
 from service.cli_protocol import ProblemProtocol
 from service.errors import ServiceError
+from service.redis_url import shown
 from service.settings import InvalidSetting, Settings, variable
 
 _BACKLOG: Final = 2048
@@ -111,7 +112,7 @@ async def _serve(
     except ServiceError as error:
         listening.close()
         runtime.pool.close()
-        raise CannotServe(f"cannot open {settings.store}: {error.detail}") from error
+        raise CannotServe(f"cannot open {shown(settings.store)}: {error.detail}") from error
     await server.serve(sockets=[listening])
 
 
@@ -157,7 +158,7 @@ def ready_line(listening: socket.socket, store: str) -> str:
     """The line that says where the service can be reached."""
     address, port = listening.getsockname()[:2]
     host = f"[{address}]" if ":" in address else address
-    return f"sketchd ready: http http://{host}:{port} store {store}"
+    return f"sketchd ready: http http://{host}:{port} store {shown(store)}"
 
 
 def _configure_logging(settings: Settings) -> None:

@@ -71,7 +71,9 @@ class Settings:
     access_log: str = _knob("off", "Whether each request writes a log line.", words=("off", "on"))
     store: str = _knob(
         "sqlite:///sketchd.db",
-        "Store URL: sqlite:///relative.db, sqlite:////absolute.db, memory://.",
+        "Store URL: sqlite:///relative.db, sqlite:////absolute.db, memory://, "
+        "redis://[user:password@]host:port[/database], redis+cluster://host:port,host:port, "
+        "redis+sentinel://host:port,host:port/NAME; rediss… for TLS.",
     )
     sqlite_queue_writes: int = _count(
         8192, "Writes that may wait for the SQLite store; one more is answered 503."
@@ -87,6 +89,26 @@ class Settings:
         0,
         "Size at which the SQLite file takes no more and writes are answered 503; 0 for no limit.",
         0,
+    )
+    redis_connections: int = _count(
+        64, "Connections to each Redis server; calls wait when all are busy.", 1, 10_000
+    )
+    redis_timeout_seconds: float = _seconds(
+        2.0, "How long one attempt at a Redis command may take.", 1e-3
+    )
+    redis_retry_seconds: float = _seconds(
+        8.0,
+        "How long a Redis command is tried again while the server is lost, loads or fails over, "
+        "before 503.",
+    )
+    redis_queue_calls: int = _count(
+        4096, "Calls to Redis under way in one process; one more is answered 503."
+    )
+    redis_wait_replicas: int = _count(
+        0, "Replicas of Redis that must have each write before it is answered; 0 for none.", 0, 64
+    )
+    redis_wait_seconds: float = _seconds(
+        1.0, "How long a write waits for those replicas, before 503.", 1e-3
     )
     log_level: str = _knob("info", "Least severe log line written.", words=_LOG_LEVELS)
     drain_seconds: float = _seconds(

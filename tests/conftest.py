@@ -10,6 +10,10 @@ import hypothesis
 import numpy as np
 import pytest
 
+from tests.redis_fixtures import redis_server, session_redis
+
+__all__ = ["redis_server", "session_redis"]
+
 DEFAULT_SEED = 20251003
 
 

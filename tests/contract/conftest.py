@@ -2,21 +2,50 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import AsyncIterator, Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
 
+from service import redis_url
 from service.ports import Store
+from service.redis_connection import RedisConnection, RedisOptions
 from service.store_memory import MemoryStore
+from service.store_redis import RedisStore
 from service.store_sqlite import SqliteStore
+from tests import redis_servers
 from tests.contract.changes import ManualClock
 
 #: Name -> a store that is not started yet. The path is an empty directory of the test's own.
 STORES: dict[str, Callable[[ManualClock, Path], Store]] = {
     "memory": lambda clock, _: MemoryStore(clock),
     "sqlite": lambda clock, path: SqliteStore(path / "sketches.db", clock),
+    "redis": lambda clock, _: redis_store(one_server(), clock),
+    "redis-cluster": lambda clock, _: redis_store(three_masters(), clock),
 }
+
+
+@cache
+def one_server() -> str:
+    """The URL of a Redis server of this test run."""
+    server = redis_servers.standalone()
+    return server.url
+
+
+@cache
+def three_masters() -> str:
+    """The URL of a cluster of this test run, without replicas: nothing here is killed."""
+    cluster = redis_servers.cluster(masters=3, replicas=0)
+    return cluster.url
+
+
+def redis_store(url: str, clock: ManualClock, prefix: str | None = None) -> RedisStore:
+    """A store under a prefix of its own, or the given one."""
+    prefix = prefix if prefix is not None else f"t{secrets.token_hex(6)}"
+    connection = RedisConnection(redis_url.parse(f"{url}?prefix={prefix}"), RedisOptions())
+    return RedisStore(connection, clock, usage_seconds=0)
 
 
 @pytest.fixture

@@ -1,0 +1,162 @@
+"""The tenants' indexes in the Redis store: places of sketches, pages of names, what has expired.
+
+A sketch and its tenant's index lie in different slots of a cluster, so no
+script changes both. A place is taken before its sketch is created and given
+back after it is deleted; whoever dies in between leaves a place without a
+sketch, never a sketch without a place. Such places show nothing (a page asks
+each sketch itself) and are given back by the sweep, or as soon as a quota
+would refuse because of them.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from service.errors import QuotaExceeded
+from service.ports import Allowance, Record, SketchKey
+from service.redis_connection import RedisConnection
+from service.redis_layout import Layout, number, pairs, record_of
+from service.redis_scripts import load
+
+_RESERVE: Final = load("reserve")
+_VACATE: Final = load("vacate")
+#: A place without a sketch is somebody's creation under way for no longer than this.
+_CREATION_SECONDS: Final = 60.0
+
+
+class Index:
+    """All tenants' indexes."""
+
+    def __init__(self, redis: RedisConnection, layout: Layout) -> None:
+        self._redis = redis
+        self._layout = layout
+
+    async def reserve(self, record: Record, allowance: Allowance | None, now: float) -> None:
+        """Take the place of a sketch about to be created. Raises QuotaExceeded."""
+        limits = allowance if allowance is not None else Allowance()
+        await self._redis.command("SADD", self._layout.tenants, record.key.tenant, writes=True)
+        answer = await self._redis.run(
+            _RESERVE,
+            self._layout.tenant(record.key.tenant).all,
+            [
+                record.key.name,
+                record.incarnation,
+                record.state_bytes,
+                number(now),
+                "" if limits.sketches is None else limits.sketches,
+                "" if limits.state_bytes is None else limits.state_bytes,
+                number(record.expires_at),
+            ],
+            writes=True,
+        )
+        if answer[0] == b"over":
+            limits.check(int(answer[1]), int(answer[2]), record.state_bytes)
+            raise QuotaExceeded("the tenant's quota is used up")
+
+    async def vacate(self, key: SketchKey, incarnation: str) -> None:
+        """Give back the place, if this incarnation holds it."""
+        await self._redis.run(
+            _VACATE, self._layout.tenant(key.tenant).all, [key.name, incarnation], writes=True
+        )
+
+    async def settle(self, record: Record, now: float) -> None:
+        """The place is this record's, whatever it says."""
+        await self.reserve(record, None, now)
+
+    async def look_by(self, key: SketchKey, expires_at: float) -> None:
+        """See to it that the sweep looks at a sketch no later than then."""
+        await self._redis.command(
+            "ZADD",
+            self._layout.tenant(key.tenant).expiring,
+            "LT",
+            number(expires_at),
+            key.name,
+            writes=True,
+        )
+
+    async def look_later(self, key: SketchKey, expires_at: float | None) -> None:
+        """The sweep has looked: the sketch lives on."""
+        expiring = self._layout.tenant(key.tenant).expiring
+        if expires_at is None:
+            await self._redis.command("ZREM", expiring, key.name, writes=True)
+        else:
+            await self._redis.command("ZADD", expiring, number(expires_at), key.name, writes=True)
+
+    async def due(self, tenant: str, now: float, limit: int) -> list[SketchKey]:
+        """Sketches that may have expired."""
+        names = await self._redis.command(
+            "ZRANGEBYSCORE",
+            self._layout.tenant(tenant).expiring,
+            "-inf",
+            number(now),
+            "LIMIT",
+            0,
+            limit,
+            writes=False,
+        )
+        return [SketchKey(tenant, name.decode()) for name in names]
+
+    async def tenants(self) -> list[str]:
+        """All that ever had a sketch, in order."""
+        found = await self._redis.command("SMEMBERS", self._layout.tenants, writes=False)
+        return sorted(name.decode() for name in found)
+
+    async def names(self, tenant: str, prefix: str, after: str | None, limit: int) -> list[str]:
+        """Up to `limit` names with places that start with prefix and come after `after`."""
+        low = "-" if not prefix else f"[{prefix}"
+        if after is not None and after >= prefix:
+            low = f"({after}"
+        high = b"+" if not prefix else b"(" + prefix.encode() + b"\xff"
+        found = await self._redis.command(
+            "ZRANGEBYLEX",
+            self._layout.tenant(tenant).names,
+            low,
+            high,
+            "LIMIT",
+            0,
+            limit,
+            writes=False,
+        )
+        return [name.decode() for name in found]
+
+    async def records(self, keys: list[SketchKey], now: float) -> list[Record]:
+        """The records of those that exist, in their order."""
+        found = await self._redis.spread(
+            [("HGETALL", self._layout.sketch(key).sketch) for key in keys]
+        )
+        records = []
+        for key, fields in zip(keys, found, strict=True):
+            if fields:
+                record = record_of(key, pairs(fields))
+                if record.expires_at is None or record.expires_at > now:
+                    records.append(record)
+        return records
+
+    async def answers(self, keys: list[SketchKey], now: float) -> int:
+        """How many idempotency keys these sketches remember."""
+        found = await self._redis.spread(
+            [
+                ("ZCOUNT", self._layout.sketch(key).expiries, f"({number(now)}", "+inf")
+                for key in keys
+            ]
+        )
+        return sum(int(count) for count in found)
+
+    async def reconcile(self, key: SketchKey, now: float) -> None:
+        """Bring a place into line with its sketch: its own, or nobody's."""
+        place = await self._redis.command(
+            "HGET", self._layout.tenant(key.tenant).places, key.name, writes=False
+        )
+        sketch = await self._redis.command(
+            "HMGET", self._layout.sketch(key).sketch, "i", "m", writes=False
+        )
+        if place is None:
+            return
+        _, incarnation, since = place.decode().split(" ")
+        if sketch[0] is None:
+            if float(since) + _CREATION_SECONDS <= now:
+                await self.vacate(key, incarnation)
+        elif sketch[0].decode() != incarnation:
+            (record,) = await self.records([key], float("-inf")) or (None,)
+            if record is not None:
+                await self.settle(record, now)

@@ -1,0 +1,62 @@
+"""Large values of the Redis store: in chunks, staged under keys of their own.
+
+One command with an argument of many megabytes stops a Redis server for as long
+as it takes to copy it; chunks let others in between. A part is written before
+anything refers to it and expires by itself if nothing ever does; the script
+that refers to it checks that it is whole and makes it stay.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from typing import Any, Final, Protocol
+
+from service.redis_layout import SketchKeys
+
+CHUNK_BYTES: Final = 1 << 20
+#: How long a part that nothing refers to is kept.
+_STAGED_SECONDS: Final = 3600
+
+
+class Commands(Protocol):
+    """What this needs of a connection."""
+
+    async def commands(self, batch: Sequence[tuple[Any, ...]], *, writes: bool) -> list[Any]: ...
+
+
+def chunk_count(content: bytes) -> int:
+    """How many chunks; even nothing is one."""
+    return max(1, -(-len(content) // CHUNK_BYTES))
+
+
+async def stage(redis: Commands, keys: SketchKeys, content: bytes) -> str:
+    """Write a part and return its key. A chunk written twice is written once.
+
+    Replicas are not waited for: the script that refers to the part comes later in the same
+    stream of replication, and is.
+    """
+    key = keys.part(secrets.token_hex(12))
+    view = memoryview(content)
+    for at in range(chunk_count(content)):
+        chunk = bytes(view[at * CHUNK_BYTES : (at + 1) * CHUNK_BYTES])
+        await redis.commands(
+            [("HSET", key, str(at), chunk), ("EXPIRE", key, _STAGED_SECONDS)], writes=False
+        )
+    return key
+
+
+async def fetch(redis: Commands, key: str, chunks: int) -> bytes | None:
+    """A part, whole; None when it is gone, wholly or partly."""
+    found: list[bytes] = []
+    for at in range(chunks):
+        ((chunk,),) = await redis.commands([("HMGET", key, str(at))], writes=False)
+        if chunk is None:
+            return None
+        found.append(chunk)
+    return found[0] if len(found) == 1 else b"".join(found)
+
+
+async def discard(redis: Commands, key: str) -> None:
+    """Remove a staged part that nothing refers to."""
+    await redis.commands([("UNLINK", key)], writes=False)
