@@ -16,6 +16,7 @@ from benchmarks import (
     distribution,
     durable_ingest,
     fold,
+    ingest_shares,
     load,
     sample_latency,
     state_bytes,
@@ -37,6 +38,7 @@ REPORTS: tuple[Benchmark, ...] = (
     tensor.BENCHMARK,
     tensor_distribution.BENCHMARK,
     durable_ingest.BENCHMARK,
+    ingest_shares.BENCHMARK,
     load.BENCHMARK,
 )
 #: What may well be none.
