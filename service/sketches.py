@@ -118,18 +118,14 @@ class Sketches:
         return await self._info(await self._identities.record(_key(tenant, name)))
 
     async def check_known(self, tenant: str, name: str) -> None:
-        """Raise NotFound for a sketch that neither this process nor the store knows.
-
-        Cheap, and no more than a hint: one that went elsewhere may still be remembered here.
-        """
+        """Raise NotFound for what neither this process remembers nor the store has. A cheap hint."""
         await self._identities.check(_key(tenant, name))
 
     async def delete(self, tenant: str, name: str) -> None:
         key = _key(tenant, name)
         if not await self._store.delete(key):
             raise no_such_sketch()
-        identity = self._identities.forget(key)
-        if identity is not None:
+        if (identity := self._identities.forget(key)) is not None:
             self._materializer.forget(identity)
 
     async def set_ttl(self, tenant: str, name: str, ttl_seconds: float | None) -> Info:
