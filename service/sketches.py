@@ -118,7 +118,7 @@ class Sketches:
         return await self._info(await self._identities.record(_key(tenant, name)))
 
     async def check_known(self, tenant: str, name: str) -> None:
-        """Raise NotFound for what neither this process remembers nor the store has. A cheap hint."""
+        """Raise NotFound for what neither this process nor the store knows: a cheap hint."""
         await self._identities.check(_key(tenant, name))
 
     async def delete(self, tenant: str, name: str) -> None:
