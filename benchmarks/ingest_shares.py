@@ -27,6 +27,7 @@ from benchmarks.measuring.report import Benchmark, Column, Findings, Row, Size, 
 from benchmarks.measuring.senders import Client, Job, Plan, request_bytes, send_all
 from benchmarks.measuring.timing import interleaved
 from service import http_bodies, log_entries
+from service.cli_serve import keep_the_heap
 from service.clock import SystemClock
 from service.ports import EMPTY_DIGEST, Checkpoint, Entry, Record, SketchKey, StoredEntry, chain
 from service.settings import Settings
@@ -166,6 +167,7 @@ def http_seconds(source: Stream, form: str, seconds: float) -> float:
 
 def measure(size: Size) -> Findings:
     """Microseconds of each step, and its share of what a body takes in all."""
+    keep_the_heap()  # as the service does
     source = ingest_streams.stream(1 << (12 if size.small else 20), BATCH, size.seed)
     columns = source.columns("safetensors")[0]
     payload = log_entries.pack_batch(encode(quantise(source.spec, columns)[0]))
