@@ -112,7 +112,7 @@ def share_the_processor() -> None:
 def keep_the_heap() -> None:
     """Let glibc keep what numpy's working arrays of some 100 KB are made of, not map it anew.
 
-    Each use of a fresh page costs a fault: a quarter of the time to fold. Elsewhere than on
+    Each fresh page costs a fault: a third of the time to fold a long log. Elsewhere than on
     glibc nothing happens.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)

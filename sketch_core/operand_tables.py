@@ -61,7 +61,7 @@ def _unscaled(seed: int, repetition: int, sizes: Sizes) -> CountSketch:
 
 #: Numbers of batches that are joined and added together: enough that small batches cost few
 #: calls into numpy, and little enough that what is joined stays in a second-level cache.
-#: Measured: joined in one piece, a long log costs twice as much a number.
+#: Measured: joined in one piece, a long log costs a third more a number.
 GROUP_NUMBERS: Final = 1 << 16
 
 
