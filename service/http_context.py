@@ -210,8 +210,11 @@ async def parsed(request: Request, parse: Callable[[Any], T], value: Any, inline
 
 
 def exists(request: Request, name: str) -> Check:
-    """A check that the sketch a request names is there. Raises NotFound."""
-    return partial(served(request).sketches.get, tenant_of(request), name)
+    """A check that the sketch a request names is there, for all that is known here.
+
+    Raises NotFound. What went since is refused where the request is acted on.
+    """
+    return partial(served(request).sketches.check_known, tenant_of(request), name)
 
 
 @contextmanager

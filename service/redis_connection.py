@@ -8,12 +8,10 @@ slots that move, a failover. Nothing below this module retries.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import random
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from typing import Any, Final, TypeVar
 
 from redis import exceptions
@@ -39,12 +37,6 @@ class Script:
     name: str
     source: str
     sha: str
-
-
-def load_script(name: str) -> Script:
-    """service/redis_scripts/<name>.lua."""
-    source = resources.files("service").joinpath("redis_scripts", f"{name}.lua").read_text("utf-8")
-    return Script(name, source, hashlib.sha1(source.encode()).hexdigest())
 
 
 @dataclass(frozen=True, slots=True)

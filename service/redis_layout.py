@@ -61,6 +61,11 @@ class SketchKeys:
     def attachments(self) -> str:
         return f"{self.base}:attachments"
 
+    @property
+    def asked(self) -> str:
+        """Written for a millisecond, where there is nothing else to write."""
+        return f"{self.base}:asked"
+
     def part(self, token: str) -> str:
         """A large part's."""
         return f"{self.base}:part:{token}"

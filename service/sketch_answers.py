@@ -95,6 +95,13 @@ class NormAnswer(Norm):
     exact: bool
 
 
+def sample_of(asked: Asked[list[Sample]]) -> SampleAnswer:
+    """What was drawn; `draws` only where they are counted."""
+    spec = asked.identity.spec
+    draws = spec.repetitions if spec.method == "sketch" else None
+    return SampleAnswer(asked.answer, draws, asked.version, asked.exact)
+
+
 def estimates_of(asked: Asked[list[Estimates]]) -> list[EstimateAnswer]:
     """What the state answered, with what is known of the state."""
     return [

@@ -120,6 +120,11 @@ class Identities:
             self._weight -= _weight(identity)
         return identity
 
+    async def check(self, key: SketchKey) -> None:
+        """Raise NotFound if the name is neither remembered nor stored."""
+        if key not in self._known:
+            await self._load(key)
+
     async def record(self, key: SketchKey) -> Record:
         """The record as it is now. Raises NotFound."""
         record = await self._store.get(key)

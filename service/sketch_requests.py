@@ -41,6 +41,10 @@ _NAME: Final = re.compile(NAME_PATTERN)
 
 #: Work on up to this many numbers is done on the event loop: a thread would cost more.
 INLINE_NUMBERS: Final = 512
+#: The same for the columns of a batch, of which numpy checks and encodes 100,000 a millisecond: no
+#: longer than 0.1 ms each. A keyed one is hashed as well, which takes four times as long.
+INLINE_BATCH_NUMBERS: Final = 1 << 14
+INLINE_KEYED_NUMBERS: Final = 1 << 12
 
 #: Bytes of specs, stored and as sent, in one page of a list: a fixed x can make them long.
 PAGE_BYTES: Final = 4 << 20
@@ -232,11 +236,12 @@ def check_numbers(columns: Columns, settings: Settings) -> int:
     return size
 
 
-def is_long_batch(columns: Columns) -> bool:
+def is_long_batch(columns: Columns, keyed: bool) -> bool:
     """Whether checking a batch would hold the event loop up; any column may be the long one."""
+    most = INLINE_KEYED_NUMBERS if keyed else INLINE_BATCH_NUMBERS
     names = ("index", "row", "column", "delta", "values")
     found = (getattr(columns, name) for name in names)
-    return any(column is not None and column.size > INLINE_NUMBERS for column in found)
+    return any(column is not None and column.size > most for column in found)
 
 
 def has_long_x(spec: Spec) -> bool:

@@ -30,6 +30,7 @@ from service.sketch_answers import (
     info_of,
     infos_of,
     norms_of,
+    sample_of,
     version_of,
 )
 from service.sketch_identities import Identities, is_long, no_such_sketch, off_loop
@@ -127,12 +128,15 @@ class Sketches:
     async def get(self, tenant: str, name: str) -> Info:
         return await self._info(await self._identities.record(_key(tenant, name)))
 
+    async def check_known(self, tenant: str, name: str) -> None:
+        """Raise NotFound for what neither this process nor the store knows: a cheap hint."""
+        await self._identities.check(_key(tenant, name))
+
     async def delete(self, tenant: str, name: str) -> None:
         key = _key(tenant, name)
         if not await self._store.delete(key):
             raise no_such_sketch()
-        identity = self._identities.forget(key)
-        if identity is not None:
+        if (identity := self._identities.forget(key)) is not None:
             self._materializer.forget(identity)
 
     async def set_ttl(self, tenant: str, name: str, ttl_seconds: float | None) -> Info:
@@ -249,9 +253,7 @@ class Sketches:
             )
 
         asked = await self._ask(tenant, name, draw, check)
-        spec = asked.identity.spec
-        draws = spec.repetitions if spec.method == "sketch" else None
-        return SampleAnswer(asked.answer, draws, asked.version, asked.exact)
+        return sample_of(asked)
 
     async def estimate(
         self, tenant: str, name: str, index: U64, queries: F64 | None = None
@@ -322,8 +324,9 @@ class Sketches:
         numbers = requests.check_numbers(columns, self._settings)
         self._quotas.check_batch(identity.key.tenant, numbers)
         with requests.translated():
-            long = requests.is_long_batch(columns)
-            return await off_loop(self._pool, long, requests.prepare, identity.spec, columns, keyed)
+            spec = identity.spec
+            long = requests.is_long_batch(columns, keyed) or requests.has_long_x(spec)
+            return await off_loop(self._pool, long, requests.prepare, spec, columns, keyed)
 
     async def _append(self, identity: Identity, entry: Entry, once: Idempotency | None) -> Appended:
         try:

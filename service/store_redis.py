@@ -99,7 +99,8 @@ class RedisStore:
         self, record: Record, allowance: Allowance | None = None
     ) -> tuple[Record, bool]:
         """As Store.create."""
-        existing = await self.get(record.key)
+        # Confirmed by replicas too: an earlier attempt may have been answered that it was not.
+        existing = await self._get(record.key, confirmed=True)
         if existing is not None:
             return existing, False
         now = self._clock.now()
@@ -116,17 +117,18 @@ class RedisStore:
 
     async def get(self, key: SketchKey) -> Record | None:
         """As Store.get."""
-        answer = await self._redis.run(
-            _GET, [self._layout.sketch(key).sketch], [self._now()], writes=False
-        )
-        return self._found(key, answer)
+        return await self._get(key, confirmed=False)
 
     async def delete(self, key: SketchKey) -> bool:
         """As Store.delete."""
+        keys = self._layout.sketch(key)
         incarnation, expires_at = await self._redis.command(
-            "HMGET", self._layout.sketch(key).sketch, "i", "e", writes=False
+            "HMGET", keys.sketch, "i", "e", writes=False
         )
         if incarnation is None:
+            # An earlier attempt may have deleted it and been answered that replicas were not
+            # sure: a write in the same slot for WAIT to wait for, gone in a millisecond.
+            await self._redis.command("SET", keys.asked, "1", "PX", 1, writes=True)
             return False
         await self._removal.remove(key, incarnation.decode())
         # Gone whoever removed it; an expired one is removed too, but was not there.
@@ -244,6 +246,16 @@ class RedisStore:
 
     def _now(self) -> str:
         return number(self._clock.now())
+
+    async def _get(self, key: SketchKey, *, confirmed: bool) -> Record | None:
+        """confirmed: replicas have to have it, where they are waited for."""
+        answer = await self._redis.run(
+            _GET,
+            [self._layout.sketch(key).sketch],
+            [self._now(), int(confirmed)],
+            writes=confirmed,
+        )
+        return self._found(key, answer)
 
     def _found(self, key: SketchKey, answer: list[Any]) -> Record | None:
         if answer[0] == b"gone":

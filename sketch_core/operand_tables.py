@@ -59,6 +59,12 @@ def _unscaled(seed: int, repetition: int, sizes: Sizes) -> CountSketch:
     return TABLES.get((CountSketch, seed, repetition, sizes), make)
 
 
+#: Numbers of batches that are joined and added together: enough that small batches cost few
+#: calls into numpy, and little enough that what is joined stays in a second-level cache.
+#: Measured: joined in one piece, a long log costs a third more a number.
+GROUP_NUMBERS: Final = 1 << 16
+
+
 class OperandTables:
     """The tables of one operand within a state.
 
@@ -104,37 +110,33 @@ class OperandTables:
         against the cells before it. Only a batch that fails alone decides that
         exactness is lost, so every replica decides alike however it grouped its log.
         """
-        pending = [parts]
+        pending = _groups(parts)[::-1]
         while pending:
             group = pending.pop()
-            if self._admit(group):
-                self._add(group)
+            joined = _joined(group)
+            if self._admit(joined):
+                self._add(joined)
             elif len(group) > 1:
                 middle = len(group) // 2
                 pending += [group[middle:], group[:middle]]
             else:
                 self._state.give_up()
-                self._add(group)
+                self._add(joined)
 
-    def _admit(self, parts: list[Batch]) -> bool:
+    def _admit(self, batch: Batch) -> bool:
         """Whether cells stay proven exact: by the largest scale of all, else by the scales met."""
         name = self.operand.name
-        magnitude = np.concatenate([_row_magnitude(part.quanta) for part in parts])
+        magnitude = _row_magnitude(batch.quanta)
         largest = math.ldexp(1.0, scale_bits(self._power, self.operand.clip))
         if self._state.grow(name, float(magnitude.sum()) * largest):
             return True
-        index = np.concatenate([part.index for part in parts])
         sizes = np.empty(self.operand.lists)
         for which in range(self.operand.lists):
-            sizes[which] = (magnitude * self.race(which).scales(index)).sum()
+            sizes[which] = (magnitude * self.race(which).scales(batch.index)).sum()
         return self._state.grow(name, sizes)
 
-    def _add(self, parts: list[Batch]) -> None:
-        index = np.concatenate([part.index for part in parts])
-        quanta = np.concatenate([part.quanta for part in parts])
-        column = None
-        if parts[0].column is not None:
-            column = np.concatenate([part.column for part in parts if part.column is not None])
+    def _add(self, batch: Batch) -> None:
+        index, quanta, column = batch.index, batch.quanta, batch.column
         arrays = self._state.arrays[self.operand.name]
         races = [self.race(which) for which in range(self.operand.lists)]
         step = max(1, CHUNK_NUMBERS // (quanta.shape[1] if quanta.ndim == 2 else 1))
@@ -217,6 +219,32 @@ def _float_pieces(array: I64) -> Iterator[tuple[int, F64]]:
         piece = buffer[: rows.shape[0]]
         np.copyto(piece, rows)
         yield start, piece
+
+
+def _groups(parts: list[Batch]) -> list[list[Batch]]:
+    """Batches in order, together while their numbers stay within the working arrays' bound."""
+    groups: list[list[Batch]] = []
+    room = 0
+    for part in parts:
+        if not groups or part.coordinates > room:
+            groups.append([])
+            room = GROUP_NUMBERS
+        groups[-1].append(part)
+        room -= part.coordinates
+    return groups
+
+
+def _joined(parts: list[Batch]) -> Batch:
+    """Batches of one layout and operand as one."""
+    if len(parts) == 1:
+        return parts[0]
+    columns = [part.column for part in parts if part.column is not None]
+    return Batch(
+        parts[0].operand,
+        np.concatenate([part.index for part in parts]),
+        np.concatenate(columns) if columns else None,
+        np.concatenate([part.quanta for part in parts]),
+    )
 
 
 def _row_magnitude(quanta: I64) -> F64:

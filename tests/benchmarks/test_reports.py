@@ -14,7 +14,10 @@ from benchmarks import (
     against_exact,
     calibrate,
     distribution,
+    durable_ingest,
     fold,
+    ingest_shares,
+    load,
     sample_latency,
     state_bytes,
     tenants,
@@ -36,9 +39,12 @@ REPORTS: tuple[Benchmark, ...] = (
     tensor.BENCHMARK,
     tensor_distribution.BENCHMARK,
     tenants.BENCHMARK,
+    durable_ingest.BENCHMARK,
+    ingest_shares.BENCHMARK,
+    load.BENCHMARK,
 )
 #: What may well be none.
-COUNTS = {"zeros", "short_lists"}
+COUNTS = {"zeros", "short_lists", "refused", "lost", "compactions", "left_mb", "written"}
 
 
 def read(path: Path, name: str) -> Mapping[str, Any]:

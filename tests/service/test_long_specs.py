@@ -35,6 +35,17 @@ def test_an_x_is_long_by_all_its_numbers() -> None:
         assert sketch_plans.has_long_x({"kind": "tensor", "X": x}) == long
 
 
+def test_a_batch_is_long_by_its_longest_column_and_sooner_under_a_key() -> None:
+    most = {False: requests.INLINE_BATCH_NUMBERS, True: requests.INLINE_KEYED_NUMBERS}
+    for keyed, size in most.items():
+        for long, many in ((False, size), (True, size + 1)):
+            column, one = np.zeros(many, np.int64), np.ones(1)
+            entries = Columns("A", row=column, column=column, delta=one)
+            assert requests.is_long_batch(entries, keyed) == long
+            rows = Columns("A", row=column[:1], values=np.zeros((1, many)))
+            assert requests.is_long_batch(rows, keyed) == long
+
+
 async def test_pages_with_long_specs_are_short_and_cover_the_list_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -92,7 +103,7 @@ async def test_long_specs_and_columns_are_worked_on_in_the_pool(
         first = OPERANDS[request_["kind"]][0]
         await other.sketches.merge("default", "a", "b", [first])
         await rig.sketches.list("default")
-        many = np.zeros(600, np.int64)
+        many = np.zeros(600, np.int64)  # itself not long: the fixed x is
         with pytest.raises(InvalidRequest):  # a short delta beside a long column
             await rig.sketches.update(
                 "default", "a", Columns(first, row=many, column=many, delta=np.ones(1))

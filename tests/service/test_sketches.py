@@ -272,6 +272,20 @@ async def test_the_specs_own_count_keeps_to_the_limit() -> None:
         await rig.sketches.sample("default", "m", SampleRequest(count=10, queries=two))
 
 
+async def test_the_store_is_asked_once_whether_a_sketch_is_there() -> None:
+    async with rigged(2) as [rig, other]:
+        with pytest.raises(NotFound):
+            await rig.sketches.check_known("default", "a")
+        await other.sketches.create("default", "a", VECTOR)
+        asked = rig.steps.calls["get"]
+        for _ in range(3):
+            await rig.sketches.check_known("default", "a")
+        assert rig.steps.calls["get"] == asked + 1
+        await rig.sketches.delete("default", "a")
+        with pytest.raises(NotFound):
+            await rig.sketches.check_known("default", "a")
+
+
 async def test_a_deleted_or_expired_sketch_is_gone_everywhere() -> None:
     async with rigged(2) as [one, two]:
         for name in ("a", "b"):

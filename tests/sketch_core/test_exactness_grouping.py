@@ -6,6 +6,7 @@ import numpy as np
 
 from sketch_core.batch import Batch, Columns, quantise
 from sketch_core.codec import to_snapshot
+from sketch_core.operand_tables import GROUP_NUMBERS
 from sketch_core.resolve import resolve
 from sketch_core.scaling import Race
 from sketch_core.sketch import new_sketch
@@ -29,6 +30,22 @@ def test_each_repetition_has_a_bound_of_its_own() -> None:
         alone.apply([batch])
     assert together.exact
     assert alone.exact
+    assert to_snapshot(together) == to_snapshot(alone)
+
+
+def test_a_long_log_in_groups_is_the_sum_of_its_batches(rng: np.random.Generator) -> None:
+    """More numbers than are joined at a time, in batches that do not fill a group evenly."""
+    request = {"kind": "matrix", "shape": {"n": 5000, "d": 3}, "method": "sketch", "seed": 1}
+    spec = resolve(request)
+    batches = []
+    for size in (GROUP_NUMBERS // 3 - 7, 5, GROUP_NUMBERS // 3, 11, GROUP_NUMBERS // 2, 1, 999):
+        row, column = rng.integers(0, spec.n, size), rng.integers(0, 3, size)
+        entries = Columns("A", row=row, column=column, delta=rng.normal(size=size))
+        batches.append(quantise(spec, entries)[0])
+    together, alone = new_sketch(spec), new_sketch(spec)
+    together.apply(batches)
+    for batch in batches:
+        alone.apply([batch])
     assert to_snapshot(together) == to_snapshot(alone)
 
 
