@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from service import log_entries
 from service.errors import Conflict, InvalidRequest, NotFound
-from service.ports import Entry, Idempotency, Record
+from service.ports import Entry, Idempotency, Record, SketchKey
 from service.settings import Settings
 from sketch_core.batch import Columns, encode, quantise
 from sketch_core.errors import (
@@ -112,6 +112,11 @@ def find_name(name: str) -> str:
     if _NAME.fullmatch(name) is None:
         raise NotFound("no such sketch")
     return name
+
+
+def key_of(tenant: str, name: str) -> SketchKey:
+    """The key of a sketch that a request names. Raises NotFound as find_name does."""
+    return SketchKey(tenant, find_name(name))
 
 
 def check_prefix(prefix: str) -> str:

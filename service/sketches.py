@@ -126,14 +126,14 @@ class Sketches:
         return await self._info(stored), new
 
     async def get(self, tenant: str, name: str) -> Info:
-        return await self._info(await self._identities.record(_key(tenant, name)))
+        return await self._info(await self._identities.record(requests.key_of(tenant, name)))
 
     async def check_known(self, tenant: str, name: str) -> None:
         """Raise NotFound for what neither this process nor the store knows: a cheap hint."""
-        await self._identities.check(_key(tenant, name))
+        await self._identities.check(requests.key_of(tenant, name))
 
     async def delete(self, tenant: str, name: str) -> None:
-        key = _key(tenant, name)
+        key = requests.key_of(tenant, name)
         if not await self._store.delete(key):
             raise no_such_sketch()
         if (identity := self._identities.forget(key)) is not None:
@@ -141,7 +141,7 @@ class Sketches:
 
     async def set_ttl(self, tenant: str, name: str, ttl_seconds: float | None) -> Info:
         ttl = sketch_plans.read_ttl(ttl_seconds, self._settings)
-        record = await self._store.set_ttl(_key(tenant, name), ttl)
+        record = await self._store.set_ttl(requests.key_of(tenant, name), ttl)
         if record is None:
             raise no_such_sketch()
         return await self._info(record)
@@ -160,7 +160,7 @@ class Sketches:
                 await self._store.seal(identity.key, identity.incarnation, operand, once)
             )
 
-        return await self._identities.act(_key(tenant, name), attempt)
+        return await self._identities.act(requests.key_of(tenant, name), attempt)
 
     # Changes
 
@@ -182,7 +182,7 @@ class Sketches:
                     observed.outcome = "replayed"
                 return Acknowledgement(appended.updates, version_of(identity, appended.position))
 
-            return await self._identities.act(_key(tenant, name), attempt)
+            return await self._identities.act(requests.key_of(tenant, name), attempt)
 
     async def merge(
         self,
@@ -206,7 +206,7 @@ class Sketches:
             data = await self._source_state(tenant, source, identity)
             return await self._append_state(identity, data, wanted, once)
 
-        return await self._identities.act(_key(tenant, name), attempt)
+        return await self._identities.act(requests.key_of(tenant, name), attempt)
 
     async def add_snapshot(
         self,
@@ -230,7 +230,7 @@ class Sketches:
                 await self._pool.run(from_snapshot, data, identity.spec)
             return await self._append_state(identity, data, wanted, once)
 
-        return await self._identities.act(_key(tenant, name), attempt)
+        return await self._identities.act(requests.key_of(tenant, name), attempt)
 
     # Questions
 
@@ -291,7 +291,7 @@ class Sketches:
             data, position = await self._materializer.query(identity, to_snapshot)
             return data, version_of(identity, position)
 
-        return await self._identities.act(_key(tenant, name), attempt)
+        return await self._identities.act(requests.key_of(tenant, name), attempt)
 
     # Steps
 
@@ -316,7 +316,7 @@ class Sketches:
                     (answer, exact), position = await self._materializer.query(identity, ask)
                 return Asked(answer, exact, identity, version_of(identity, position))
 
-            return await self._identities.act(_key(tenant, name), attempt)
+            return await self._identities.act(requests.key_of(tenant, name), attempt)
 
     async def _prepare(
         self, identity: Identity, columns: Columns, keyed: bool
@@ -370,7 +370,7 @@ class Sketches:
             return data
 
         try:
-            return await self._identities.act(_key(tenant, source), attempt)
+            return await self._identities.act(requests.key_of(tenant, source), attempt)
         except NotFound as error:
             raise NotFound("no such source sketch", pointer="/source") from error
 
@@ -396,7 +396,3 @@ class Sketches:
         identities = await self._identities.of_page(page)
         infos = await off_loop(self._pool, len(page) > 1, infos_of, identities, page)
         return infos, requests.write_cursor(infos[-1].name) if more else None
-
-
-def _key(tenant: str, name: str) -> SketchKey:
-    return SketchKey(tenant, requests.find_name(name))
