@@ -19,10 +19,13 @@ from tests.tidy.documents import Block
 from tests.tidy.tree import ROOT
 from tests.tidy.tree import documents as all_documents
 
+#: Run as a whole, with the servers it starts, by tests/end_to_end/test_operating.py.
+ELSEWHERE = {"operating.md"}
 RUNNABLE = [
     path
     for path in all_documents()
-    if any(block.runs for block in documents.blocks(path.read_text("utf-8")))
+    if path.name not in ELSEWHERE
+    and any(block.runs for block in documents.blocks(path.read_text("utf-8")))
 ]
 
 #: Any curl that the service refuses ends the block.
