@@ -41,8 +41,11 @@ _TRIM_PARTS: Final = 16
 class Log:
     """The logs and checkpoints of all sketches."""
 
-    def __init__(self, redis: RedisConnection, layout: Layout, clock: Clock) -> None:
+    def __init__(
+        self, redis: RedisConnection, layout: Layout, clock: Clock, *, confirm_reads: bool
+    ) -> None:
         self._redis = redis
+        self._confirm_reads = confirm_reads
         self._layout = layout
         self._clock = clock
         self._lanes = Lanes()
@@ -115,8 +118,8 @@ class Log:
             answer = await self._redis.run(
                 _READ,
                 [keys.sketch, keys.log],
-                [incarnation, self._now(), position, digest, max_bytes],
-                writes=False,
+                [incarnation, self._now(), position, digest, max_bytes, int(self._confirm_reads)],
+                writes=self._confirm_reads,
             )
             if answer[0] != b"ok":
                 refuse(key, answer)

@@ -101,6 +101,13 @@ class Settings:
     redis_wait_seconds: float = seconds(
         1.0, "How long a write waits for those replicas, before 503.", 1e-3
     )
+    redis_confirm_reads: str = knob(
+        "off",
+        "Whether those replicas confirm each read too: a master that hung while it was replaced "
+        "then cannot answer a sample from the past in the moment it wakes. Costs a write and a "
+        "round trip between the servers for each sample.",
+        words=("off", "on"),
+    )
     log_level: str = knob("info", "Least severe log line written.", words=_LOG_LEVELS)
     drain_seconds: float = seconds(
         10.0, "How long a stopping service waits for requests under way."

@@ -61,10 +61,16 @@ class RedisStore:
     """service.ports.Store over a connection that it starts and closes.
 
     usage_seconds: for how long replicas share one count of everything; 0 counts anew.
+    confirm_reads: let Redis' replicas confirm each read as they confirm writes.
     """
 
     def __init__(
-        self, redis: RedisConnection, clock: Clock, *, usage_seconds: float = 10.0
+        self,
+        redis: RedisConnection,
+        clock: Clock,
+        *,
+        usage_seconds: float = 10.0,
+        confirm_reads: bool = False,
     ) -> None:
         self._redis = redis
         self._clock = clock
@@ -73,7 +79,7 @@ class RedisStore:
         self._removal = Removal(redis, self._layout, self._index)
         self._janitor = Janitor(redis, self._layout, self._index, self._removal)
         self._report = UsageReport(redis, self._layout, self._index, usage_seconds)
-        self._log = Log(redis, self._layout, clock)
+        self._log = Log(redis, self._layout, clock, confirm_reads=confirm_reads)
 
     @property
     def redis(self) -> RedisConnection:

@@ -1,6 +1,7 @@
 -- Entries after (position, digest), or the checkpoint and the entries after that.
 --
--- KEYS: sketch, log. ARGV: incarnation, now, position, digest, max_bytes.
+-- KEYS: sketch, log. ARGV: incarnation, now, position, digest, max_bytes, '1' to have
+-- something to WAIT for: a master that was replaced without noticing has no replica to confirm it.
 -- Returns {'ok', head, checkpoint or {}, entries as XRANGE has them}; the checkpoint is
 -- {position, digest, key of its state, chunks}. Large parts are read by their keys afterwards.
 local found, refusal = alive(ARGV[1], ARGV[2])
@@ -8,6 +9,9 @@ if not found then
   return refusal
 end
 local sketch = redis.call('HMGET', KEYS[1], 'p', 'd', 'P', 'D', 'B', 'N')
+if ARGV[6] == '1' then
+  redis.call('HSET', KEYS[1], 'p', sketch[1])
+end
 local head, folded = tonumber(sketch[1]), tonumber(sketch[3])
 local position, digest, left = tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
 

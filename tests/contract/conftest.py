@@ -54,10 +54,11 @@ def redis_store(
     prefix: str | None = None,
     *,
     connect: Callable[[redis_url.RedisUrl, RedisOptions], RedisConnection] = RedisConnection,
+    options: RedisOptions = RedisOptions(),
 ) -> RedisStore:
     """A store under a prefix of its own, or the given one."""
     prefix = prefix if prefix is not None else f"t{secrets.token_hex(6)}"
-    connection = connect(redis_url.parse(f"{url}?prefix={prefix}"), RedisOptions())
+    connection = connect(redis_url.parse(f"{url}?prefix={prefix}"), options)
     return RedisStore(connection, clock, usage_seconds=0)
 
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from service import redis_url
 from service.errors import NotFound, QuotaExceeded, StoreUnavailable
 from service.ports import EMPTY_DIGEST, Allowance, Checkpoint, SketchKey, chain
-from service.redis_connection import RedisConnection, Script
+from service.redis_connection import RedisConnection, RedisOptions, Script
 from service.redis_layout import Layout
 from service.redis_parts import CHUNK_BYTES
 from service.store_redis import RedisStore
+from tests import redis_servers
 from tests.contract.changes import (
     FIRST,
     KEY,
@@ -30,6 +33,7 @@ from tests.contract.changes import (
     record,
 )
 from tests.contract.conftest import one_server, redis_store
+from tests.redis_process import wait_for
 
 
 @pytest.fixture
@@ -329,3 +333,52 @@ async def test_a_lost_part_is_reported_and_not_waited_for_for_ever(store: RedisS
     await store.delete(KEY)
     with pytest.raises(NotFound):
         await read(store)
+
+
+class TestConfirmedReads:
+    async def test_nobody_confirms_for_a_server_alone(self, clock: ManualClock) -> None:
+        options = RedisOptions(wait_replicas=1, wait_seconds=0.05, retry_seconds=0.2)
+        prefix = f"confirm{secrets.token_hex(4)}"
+        url = redis_url.parse(f"{one_server()}?prefix={prefix}")
+        plain = redis_store(one_server(), clock, prefix)
+        await plain.start()
+        await plain.create(record())
+        await append(plain)
+        for confirm_reads in (False, True):
+            waiting = RedisStore(RedisConnection(url, options), clock, confirm_reads=confirm_reads)
+            await waiting.redis.start()
+            if confirm_reads:
+                with pytest.raises(StoreUnavailable, match="0 of 1"):
+                    await read(waiting)
+            else:
+                assert (await read(waiting)).head == 1
+            await waiting.close()
+        await plain.close()
+
+    async def test_a_master_that_wakes_up_replaced_tells_nothing_old(
+        self, clock: ManualClock
+    ) -> None:
+        options = RedisOptions(timeout_seconds=0.5, retry_seconds=15, wait_replicas=1)
+        with redis_servers.closing(redis_servers.cluster(3, 1)) as servers:
+            url = redis_url.parse(servers.url)
+            before = RedisStore(RedisConnection(url, options), clock, confirm_reads=True)
+            await before.start()
+            await before.create(record())
+            await append(before)
+            assert (await read(before)).head == 1
+            master = servers.owner("{acme/clicks}")
+            master.stop()
+            others = [node for node in servers.nodes if node is not master]
+            rest = redis_servers.Cluster(others, 2)
+            await asyncio.to_thread(
+                wait_for, "the replica is promoted", lambda: rest.owner("{acme/clicks}")
+            )
+            unconfirmed = RedisOptions(timeout_seconds=0.5, retry_seconds=15)
+            after = redis_store(rest.url, clock, "sketchd", options=unconfirmed)
+            await after.start()
+            await append(after)
+            asking = asyncio.create_task(read(before))  # over the connections it has
+            master.resume()
+            assert (await asking).head == 2
+            await before.close()
+            await after.close()
