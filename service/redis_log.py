@@ -23,7 +23,7 @@ from service.ports import (
 )
 from service.redis_connection import RedisConnection
 from service.redis_lanes import Lanes
-from service.redis_layout import Layout, SketchKeys, number, pairs
+from service.redis_layout import Layout, SketchKeys, number
 from service.redis_refusals import ATTEMPTS, refuse, restless
 from service.redis_scripts import load
 
@@ -33,6 +33,8 @@ _READ: Final = load("read")
 _RECALL: Final = load("recall")
 _TRIM: Final = load("trim")
 
+#: Entries of one read: more would hold up the event loop, which turns each into an object.
+_READ_ENTRIES: Final = 256
 #: Entries trimmed, and attachments removed, by one script.
 _TRIM_STEP: Final = 256
 _TRIM_PARTS: Final = 16
@@ -115,10 +117,11 @@ class Log:
         """As Store.read."""
         keys = self._layout.sketch(key)
         for _ in range(ATTEMPTS):
+            place = (incarnation, self._now(), position, digest)
             answer = await self._redis.run(
                 _READ,
                 [keys.sketch, keys.log],
-                [incarnation, self._now(), position, digest, max_bytes, int(self._confirm_reads)],
+                [*place, max_bytes, int(self._confirm_reads), _READ_ENTRIES],
                 writes=self._confirm_reads,
             )
             if answer[0] != b"ok":
@@ -184,7 +187,7 @@ class Log:
 
     async def _tail(self, answer: list[Any]) -> Tail | None:
         """What read.lua found, with the large parts; None if one of them is gone."""
-        _, head, found, rows = answer
+        _, head, found, first, flat = answer
         checkpoint = None
         if found:
             state: bytes | None = b""
@@ -194,17 +197,14 @@ class Log:
                 return None
             checkpoint = Checkpoint(int(found[0]), found[1].decode(), state)
         entries = []
-        for row_id, flat in rows:
-            fields = pairs(flat)
+        for position, at in enumerate(range(0, len(flat), 4), int(first)):
+            entry_id, payload, part, chunks = flat[at : at + 4]
             attachment = None
-            if "a" in fields:
-                attachment = await redis_parts.fetch(
-                    self._redis, fields["a"].decode(), int(fields["n"])
-                )
+            if part:
+                attachment = await redis_parts.fetch(self._redis, part.decode(), int(chunks))
                 if attachment is None:
                     return None
-            position = int(row_id.partition(b"-")[0])
-            entries.append(StoredEntry(position, fields["i"].decode(), fields["p"], attachment))
+            entries.append(StoredEntry(position, entry_id.decode(), payload, attachment))
         return Tail(checkpoint, entries, int(head))
 
     async def _trim(self, key: SketchKey, incarnation: str) -> None:

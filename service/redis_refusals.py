@@ -32,6 +32,9 @@ def refuse(key: SketchKey, answer: list[Any]) -> NoReturn:
         raise Conflict(f"operand {answer[1].decode()!r} is sealed", code="operand_sealed")
     if word == "full":
         raise BacklogFull(f"the log of {key.name!r} holds {int(float(answer[1]))} bytes")
+    if word == "torn":
+        where = answer[1].decode()
+        raise StoreUnavailable(f"the log of {key.name!r} in Redis lacks its entry before {where}")
     if word == "ghost":
         raise StoreUnavailable("an append arrived after it had been given up")
     raise StoreUnavailable(f"a script of the Redis store answered {word!r}")

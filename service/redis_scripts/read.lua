@@ -1,9 +1,11 @@
 -- Entries after (position, digest), or the checkpoint and the entries after that.
 --
 -- KEYS: sketch, log. ARGV: incarnation, now, position, digest, max_bytes, '1' to have
--- something to WAIT for: a master that was replaced without noticing has no replica to confirm it.
--- Returns {'ok', head, checkpoint or {}, entries as XRANGE has them}; the checkpoint is
--- {position, digest, key of its state, chunks}. Large parts are read by their keys afterwards.
+-- something to WAIT for (a master that was replaced without noticing has no replica to confirm
+-- it), how many entries at most.
+-- Returns {'ok', head, checkpoint or {}, the first entry's position, entries}, or a refusal. The
+-- checkpoint is {position, digest, key of its state, chunks}; each entry is four values, its id,
+-- its payload, and key and chunks of its attachment or ''. Large parts are read afterwards.
 local found, refusal = alive(ARGV[1], ARGV[2])
 if not found then
   return refusal
@@ -44,25 +46,36 @@ end
 
 local entries = {}
 local largest = 0
-while position < head do
+local first = position + 1
+while position < head and position + 1 - first < tonumber(ARGV[7]) do
   -- As many as are likely to fit, so that little is read in vain.
+  local read = position + 1 - first
   local count = 1
   if largest > 0 then
-    count = math.max(1, math.min(512, math.floor(left / largest), 4 * #entries))
+    count = math.max(1, math.min(tonumber(ARGV[7]) - read, math.floor(left / largest), 4 * read))
   end
   local some = redis.call('XRANGE', KEYS[2], string.format('%.0f-0', position + 1), '+', 'COUNT', count)
-  if #some == 0 then
-    break
-  end
   for _, entry in ipairs(some) do
-    local size = tonumber(field(entry, 'z') or #field(entry, 'p'))
+    if entry[1] ~= string.format('%.0f-0', position + 1) then
+      return {'torn', entry[1]}
+    end
+    local fields = {}
+    for at = 1, #entry[2], 2 do
+      fields[entry[2][at]] = entry[2][at + 1]
+    end
+    local size = tonumber(fields.z or #fields.p)
     left = left - size
-    if #entries > 0 and left < 0 then
-      return {'ok', sketch[1], checkpoint, entries}
+    if left < 0 and position >= first then
+      return {'ok', sketch[1], checkpoint, first, entries}
     end
     largest = math.max(largest, size, 1)
-    entries[#entries + 1] = entry
+    local last = #entries
+    entries[last + 1], entries[last + 2] = fields.i, fields.p
+    entries[last + 3], entries[last + 4] = fields.a or '', fields.n or ''
     position = position + 1
   end
+  if #some == 0 then
+    return {'torn', string.format('%.0f-0', position + 1)}
+  end
 end
-return {'ok', sketch[1], checkpoint, entries}
+return {'ok', sketch[1], checkpoint, first, entries}

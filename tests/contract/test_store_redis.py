@@ -322,6 +322,33 @@ async def test_a_log_that_lost_its_end_is_read_anew(store: RedisStore) -> None:
     assert [one.position for one in tail.entries] == [1, 2, 3]
 
 
+async def test_a_log_with_a_gap_is_not_read_past_it(store: RedisStore) -> None:
+    await store.create(record())
+    await append_many(store, 5)
+    await store.redis.command("XDEL", keys_of(store).log, "3-0", writes=True)
+    with pytest.raises(StoreUnavailable, match="lacks its entry before 4-0"):
+        await read(store)
+    await store.redis.command("XTRIM", keys_of(store).log, "MAXLEN", 0, writes=True)
+    with pytest.raises(StoreUnavailable, match="lacks its entry before 1-0"):
+        await read(store)
+
+
+async def test_a_long_log_comes_in_pieces(store: RedisStore) -> None:
+    await store.create(record())
+    await append_many(store, 300)
+    position, digest, sizes = 0, EMPTY_DIGEST, []
+    while position < 300:
+        tail = await store.read(KEY, FIRST, position, digest, max_bytes=NO_LIMIT)
+        assert [one.position for one in tail.entries] == list(
+            range(position + 1, position + 1 + len(tail.entries))
+        )
+        for one in tail.entries:
+            digest = chain(digest, one.id)
+        position += len(tail.entries)
+        sizes.append(len(tail.entries))
+    assert sizes == [256, 44]
+
+
 async def test_a_lost_part_is_reported_and_not_waited_for_for_ever(store: RedisStore) -> None:
     await store.create(record())
     await append(store, entry(b"p", attachment=b"a"))
