@@ -123,6 +123,29 @@ async def read(
     return await store.read(key, incarnation, position, digest, max_bytes=max_bytes)
 
 
+async def read_all(
+    store: Store,
+    position: int = 0,
+    digest: str = EMPTY_DIGEST,
+    *,
+    key: SketchKey = KEY,
+    incarnation: str = FIRST,
+) -> Tail:
+    """Read from a position to the head, in as many pieces as the store makes of it."""
+    whole = await read(store, position, digest, key=key, incarnation=incarnation)
+    if whole.checkpoint is not None:
+        position, digest = whole.checkpoint.position, whole.checkpoint.digest
+    piece = whole
+    while piece.entries and piece.entries[-1].position < whole.head:
+        for one in piece.entries:
+            position, digest = one.position, chain(digest, one.id)
+        piece = await read(store, position, digest, key=key, incarnation=incarnation)
+        if piece.checkpoint is not None:  # compacted meanwhile
+            return await read_all(store, -1, key=key, incarnation=incarnation)
+        whole.entries.extend(piece.entries)
+    return whole
+
+
 async def compact(
     store: Store,
     replaces: int,

@@ -16,13 +16,13 @@ import numpy as np
 import pytest
 
 from service.errors import NotFound, ServiceError
-from service.ports import EMPTY_DIGEST, Checkpoint, Entry, Idempotency, SketchKey, Store, chain
+from service.ports import Checkpoint, Entry, Idempotency, SketchKey, Store, chain
 from service.settings import Settings
 from service.store_redis import RedisStore
 from sketch_core.batch import Columns
 from sketch_core.codec import from_snapshot
 from sketch_core.resolve import resolve
-from tests.contract.changes import NO_LIMIT, ManualClock, record
+from tests.contract.changes import NO_LIMIT, ManualClock, read_all, record
 from tests.contract.conftest import Twice
 from tests.service.rig import replica
 
@@ -121,7 +121,7 @@ async def append(store: Store, ledger: Ledger) -> None:
 
 async def content(store: Store, key: SketchKey, incarnation: str) -> tuple[list[str], Any]:
     """Ids of all entries ever appended, and the tail as read. The state is the ids so far."""
-    tail = await store.read(key, incarnation, -1, EMPTY_DIGEST, max_bytes=NO_LIMIT)
+    tail = await read_all(store, -1, key=key, incarnation=incarnation)
     assert tail.checkpoint is not None
     payloads = [*tail.checkpoint.state.splitlines(), *(one.payload for one in tail.entries)]
     ids = []

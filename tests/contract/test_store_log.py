@@ -21,6 +21,7 @@ from tests.contract.changes import (
     entry,
     idempotency,
     read,
+    read_all,
     record,
 )
 
@@ -333,7 +334,7 @@ class TestConcurrency:
         positions = await asyncio.gather(*(writer() for _ in range(16)))
         assert sorted(one for some in positions for one in some) == list(range(1, 641))
         assert all(one == sorted(one) for one in positions)
-        tail = await read(store)
+        tail = await read_all(store)
         digest = EMPTY_DIGEST
         for stored in tail.entries:
             digest = chain(digest, stored.id)

@@ -30,6 +30,7 @@ from tests.contract.changes import (
     entry,
     idempotency,
     read,
+    read_all,
     record,
 )
 from tests.contract.conftest import one_server, redis_store
@@ -57,7 +58,7 @@ async def all_keys(store: RedisStore) -> set[str]:
 
 async def fold(store: RedisStore, state: bytes = b"state", *, position: int | None = None) -> bool:
     """Offer a checkpoint at a position, by default the head."""
-    tail = await read(store)
+    tail = await read_all(store)
     folded, digest = 0, EMPTY_DIGEST
     if tail.checkpoint is not None:
         folded, digest = tail.checkpoint.position, tail.checkpoint.digest
