@@ -286,7 +286,10 @@ class RedisStore:
             if answer[0] == b"expired":
                 if answer[1].decode() == record.incarnation:
                     return record, True  # made by a former attempt, and it did not live long
-                await self._removal.remove(record.key, answer[1].decode(), vacate=False)
+                # Unless an append sent just before has arrived since, and it lives on.
+                await self._removal.remove(
+                    record.key, answer[1].decode(), expired_by=self._clock.now(), vacate=False
+                )
                 continue
             if answer[0] not in (b"ok", b"new"):
                 refuse(record.key, answer)

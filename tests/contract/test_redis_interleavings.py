@@ -1,0 +1,62 @@
+"""The Redis store between two of its steps: what another replica may do there."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from service.redis_connection import Script
+from service.store_redis import RedisStore
+from tests.contract.changes import FIRST, KEY, SECOND, ManualClock, append, record
+from tests.contract.conftest import one_server, redis_store
+
+
+@pytest.fixture
+async def store(clock: ManualClock) -> AsyncIterator[RedisStore]:
+    """A started store on one server."""
+    opened = redis_store(one_server(), clock)
+    await opened.start()
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def other(store: RedisStore, clock: ManualClock) -> AsyncIterator[RedisStore]:
+    """Another replica."""
+    opened = redis_store(one_server(), clock, store.redis.prefix)
+    await opened.start()
+    yield opened
+    await opened.close()
+
+
+def before(
+    store: RedisStore, name: str, act: Callable[[], Awaitable[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Let something happen just before the store's script of that name arrives, once."""
+    run = store.redis.run
+    waiting = True
+
+    async def late(script: Script, *args: Any, **kwargs: Any) -> Any:
+        nonlocal waiting
+        if script.name == name and waiting:
+            waiting = False
+            await act()
+        return await run(script, *args, **kwargs)
+
+    monkeypatch.setattr(store.redis, "run", late)
+
+
+async def test_an_append_sent_before_the_expiry_is_not_lost_to_a_creation(
+    store: RedisStore, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sender = redis_store(one_server(), ManualClock(), store.redis.prefix)
+    await sender.start()
+    await store.create(record(ttl_seconds=5))
+    clock.advance(6)
+    sender._clock.advance(4)  # type: ignore[attr-defined]
+    before(store, "delete", lambda: append(sender), monkeypatch)
+    stored, new = await store.create(record(incarnation=SECOND))
+    assert (stored.incarnation, stored.position, new) == (FIRST, 1, False)
+    await sender.close()
