@@ -143,13 +143,19 @@ class Index:
         return sum(int(count) for count in found)
 
     async def reconcile(self, key: SketchKey, now: float) -> None:
-        """Bring a place into line with its sketch: its own, or nobody's."""
+        """Bring a place into line with its sketch: its own, or nobody's, and looked at in time.
+
+        A sweep between two steps of a change of the ttl, or of a creation, may have taken the
+        sketch for one that has none, or for none.
+        """
         place = await self._redis.command(
             "HGET", self._layout.tenant(key.tenant).places, key.name, writes=False
         )
         sketch = await self._redis.command(
-            "HMGET", self._layout.sketch(key).sketch, "i", "m", writes=False
+            "HMGET", self._layout.sketch(key).sketch, "i", "e", writes=False
         )
+        if sketch[1]:
+            await self.look_by(key, float(sketch[1]))
         if place is None:
             return
         _, incarnation, since = place.decode().split(" ")

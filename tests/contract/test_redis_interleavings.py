@@ -60,3 +60,54 @@ async def test_an_append_sent_before_the_expiry_is_not_lost_to_a_creation(
     stored, new = await store.create(record(incarnation=SECOND))
     assert (stored.incarnation, stored.position, new) == (FIRST, 1, False)
     await sender.close()
+
+
+class TestTheSweepForgetsNobody:
+    async def nothing_is_left(self, store: RedisStore, clock: ManualClock) -> None:
+        clock.advance(1000)
+        await store.sweep(100)  # visits it, and
+        assert await store.sweep(100) == 1
+        found = await store.redis.on_masters("KEYS", f"{store.redis.prefix}:*acme/clicks*")
+        assert found == [[]]
+
+    async def test_made_again_between_its_deletion_and_its_creation(
+        self,
+        store: RedisStore,
+        other: RedisStore,
+        clock: ManualClock,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        await store.create(record(ttl_seconds=5))
+        clock.advance(6)
+        again = record(incarnation=SECOND, ttl_seconds=5, now=clock.now())
+        remove = store._removal.remove
+
+        async def then_sweep(*args: Any, **kwargs: Any) -> bool:
+            done = await remove(*args, **kwargs)
+            await other.sweep(100)
+            return done
+
+        monkeypatch.setattr(store._removal, "remove", then_sweep)
+        assert (await store.create(again))[1]
+        await self.nothing_is_left(store, clock)
+
+    async def test_a_ttl_given_while_the_sweep_looks(
+        self,
+        store: RedisStore,
+        other: RedisStore,
+        clock: ManualClock,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        await store.create(record(ttl_seconds=5))
+        await store.set_ttl(KEY, None)
+        clock.advance(6)
+        later = other._index.look_later
+
+        async def too_late(*args: Any) -> None:
+            await store.set_ttl(KEY, 5)
+            await later(*args)
+
+        monkeypatch.setattr(other._index, "look_later", too_late)
+        # Only what the sweep does first, since it would mend this right afterwards.
+        await other._janitor._expire("acme", clock.now(), 100)
+        await self.nothing_is_left(store, clock)
