@@ -115,6 +115,8 @@ class RedisStore:
         except QuotaExceeded:
             # What has expired or was never created may hold the place.
             await self._janitor.reclaim(record.key.tenant, now)
+            # That may have taken long, and a place looks left behind a minute after its time.
+            now = self._clock.now()
             await self._index.reserve(record, allowance, now)
         stored, new = await self._create(record)
         if not new:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from service.ports import Allowance, SketchKey
 from service.redis_connection import Script
 from service.store_redis import RedisStore
 from tests.contract.changes import FIRST, KEY, SECOND, ManualClock, append, record
@@ -111,3 +112,22 @@ class TestTheSweepForgetsNobody:
         # Only what the sweep does first, since it would mend this right afterwards.
         await other._janitor._expire("acme", clock.now(), 100)
         await self.nothing_is_left(store, clock)
+
+
+async def test_a_place_freed_slowly_is_not_taken_for_one_left_behind(
+    store: RedisStore, other: RedisStore, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    former = record(SketchKey("acme", "former"), ttl_seconds=5)
+    await store.create(former)
+    clock.advance(6)
+    reclaim = store._janitor.reclaim
+
+    async def slow(*args: Any) -> None:
+        await reclaim(*args)
+        clock.advance(61)
+
+    monkeypatch.setattr(store._janitor, "reclaim", slow)
+    before(store, "create", lambda: other.sweep(100), monkeypatch)
+    assert (await store.create(record(), Allowance(sketches=1)))[1]
+    found = await store.list("acme", prefix="", limit=10, after=None)
+    assert [one.key for one in found] == [KEY]
