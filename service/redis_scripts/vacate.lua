@@ -7,8 +7,9 @@ if place then
     return {'kept'}
   end
   local total = tonumber(redis.call('GET', KEYS[3]) or '0') - tonumber(bytes)
-  redis.call('SET', KEYS[3], string.format('%.0f', total))
+  -- What frees memory comes first: a server that is full refuses a script that begins with SET.
   redis.call('HDEL', KEYS[2], ARGV[1])
+  redis.call('SET', KEYS[3], string.format('%.0f', total))
 end
 redis.call('ZREM', KEYS[1], ARGV[1])
 redis.call('ZREM', KEYS[4], ARGV[1])
