@@ -162,8 +162,8 @@ class Log:
             if answer[0] == b"ok":
                 await self._trim(key, incarnation)
                 return True
+            await redis_parts.discard(self._redis, part)
             if answer[0] not in (b"incomplete", b"changed"):
-                await redis_parts.discard(self._redis, part)
                 if answer[0] not in (b"lost", b"gone"):
                     refuse(key, answer)
                 return False

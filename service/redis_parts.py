@@ -8,16 +8,21 @@ that refers to it checks that it is whole and makes it stay.
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Final, Protocol
 
+from service.errors import StoreUnavailable
 from service.redis_layout import SketchKeys
 
 #: About 2 ms of a busy server each; and from 65 chunks on Redis frees a part in the background.
 CHUNK_BYTES: Final = 1 << 18
 #: How long a part that nothing refers to is kept.
 _STAGED_SECONDS: Final = 3600
+#: How long a part that was not written whole keeps its failure from being told.
+_DISCARD_SECONDS: Final = 1.0
 
 
 class Commands(Protocol):
@@ -35,15 +40,22 @@ async def stage(redis: Commands, keys: SketchKeys, content: bytes) -> str:
     """Write a part and return its key. A chunk written twice is written once.
 
     Replicas are not waited for: the script that refers to the part comes later in the same
-    stream of replication, and is.
+    stream of replication, and is. What cannot be written whole is removed at once: on a server
+    that is full it would keep everybody from writing for as long as it lasts.
     """
     key = keys.part(secrets.token_hex(12))
     view = memoryview(content)
-    for at in range(chunk_count(content)):
-        chunk = bytes(view[at * CHUNK_BYTES : (at + 1) * CHUNK_BYTES])
-        await redis.commands(
-            [("HSET", key, str(at), chunk), ("EXPIRE", key, _STAGED_SECONDS)], writes=False
-        )
+    try:
+        for at in range(chunk_count(content)):
+            chunk = bytes(view[at * CHUNK_BYTES : (at + 1) * CHUNK_BYTES])
+            await redis.commands(
+                [("HSET", key, str(at), chunk), ("EXPIRE", key, _STAGED_SECONDS)], writes=False
+            )
+    except BaseException:
+        with suppress(StoreUnavailable, TimeoutError):
+            async with asyncio.timeout(_DISCARD_SECONDS):
+                await discard(redis, key)
+        raise
     return key
 
 

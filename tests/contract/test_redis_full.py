@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 
+from service.errors import StoreUnavailable
+from service.ports import EMPTY_DIGEST, chain
+from service.redis_parts import CHUNK_BYTES
 from service.store_redis import RedisStore
-from tests.contract.changes import KEY, ManualClock, record
+from tests.contract.changes import KEY, ManualClock, append, append_many, compact, entry, record
 from tests.contract.conftest import redis_store
 from tests.redis_servers import ServerProcess, closing, standalone
 
@@ -37,3 +42,64 @@ async def test_a_sketch_is_deleted_with_its_place(store: RedisStore, server: Ser
         "full:tenants",
         "full:{acme}:total",
     ]
+
+
+def parts(server: ServerProcess) -> Any:
+    """Large parts, referred to or not."""
+    return server.client.keys("full:*:part:*")
+
+
+async def test_a_state_without_room_leaves_room_for_others(
+    store: RedisStore, server: ServerProcess
+) -> None:
+    await store.create(record())
+    first = entry()
+    await append(store, first)
+    digest = chain(EMPTY_DIGEST, first.id)
+    with pytest.raises(StoreUnavailable, match="out of memory"):
+        await compact(store, 0, 1, digest, state=bytes(30 << 20))
+    assert not parts(server)
+    assert await compact(store, 0, 1, digest, state=bytes(5 << 20))
+
+
+async def test_an_attachment_whose_sender_goes_leaves_nothing(
+    store: RedisStore, server: ServerProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.create(record())
+    commands = store.redis.commands
+    reached = asyncio.Event()
+
+    async def stuck(batch: Any, **how: Any) -> Any:
+        if batch[0][:1] == ("HSET",) and batch[0][2] == "2":
+            reached.set()
+            await asyncio.Event().wait()
+        return await commands(batch, **how)
+
+    monkeypatch.setattr(store.redis, "commands", stuck)
+    sending = asyncio.create_task(append(store, entry(b"p", attachment=bytes(4 * CHUNK_BYTES))))
+    await reached.wait()
+    assert parts(server)
+    sending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sending
+    assert not parts(server)
+
+
+async def test_a_state_staged_again_leaves_the_first_nowhere(
+    store: RedisStore, server: ServerProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.create(record())
+    digests = await append_many(store, 2)
+    assert await compact(store, 0, 1, digests[1])
+    command = store.redis.command
+
+    async def stale(*words: Any, **how: Any) -> Any:
+        found = await command(*words, **how)
+        if words[0] == "HGET" and words[2] == "B":
+            monkeypatch.setattr(store.redis, "command", command)
+            return b""  # as it was before another replica compacted
+        return found
+
+    monkeypatch.setattr(store.redis, "command", stale)
+    assert await compact(store, 1, 2, digests[2])
+    assert len(parts(server)) == 1
