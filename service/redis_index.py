@@ -4,8 +4,8 @@ A sketch and its tenant's index lie in different slots of a cluster, so no
 script changes both. A place is taken before its sketch is created and given
 back after it is deleted; whoever dies in between leaves a place without a
 sketch, never a sketch without a place. Such places show nothing (a page asks
-each sketch itself) and are given back by the sweep, or as soon as a quota
-would refuse because of them.
+each sketch itself) and are given back by the sweep, or within a minute of a
+quota that would refuse because of them.
 """
 
 from __future__ import annotations

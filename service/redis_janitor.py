@@ -15,6 +15,8 @@ _FORGET: Final = load("forget")
 #: Sketches visited by one sweep at least, whatever its limit.
 _VISITS: Final = 100
 _RECLAIMED: Final = 1000
+#: Between two walks through all places of a tenant; none is given up sooner than after a minute.
+_WALK_SECONDS: Final = 60.0
 
 
 class Janitor:
@@ -28,6 +30,7 @@ class Janitor:
         self._index = index
         self._removal = removal
         self._last = SketchKey("", "")
+        self._walked: dict[str, float] = {}
 
     async def sweep(self, limit: int, now: float) -> int:
         """As Store.sweep."""
@@ -39,8 +42,17 @@ class Janitor:
         return removed + await self._visit(limit - removed, now)
 
     async def reclaim(self, tenant: str, now: float) -> None:
-        """Give back places of the tenant that no sketch needs: a quota is about to refuse one."""
+        """Give back places of the tenant that no sketch needs: a quota is about to refuse one.
+
+        Those of expired sketches each time, and those left behind once a minute: each walk asks
+        all sketches, and a tenant at its quota may try again at any rate.
+        """
         await self._expire(tenant, now, _RECLAIMED)
+        recent = {one: at for one, at in self._walked.items() if 0 <= now - at < _WALK_SECONDS}
+        self._walked = recent
+        if tenant in recent:
+            return
+        recent[tenant] = now
         after: str | None = None
         while names := await self._index.names(tenant, "", after, _VISITS):
             keys = [SketchKey(tenant, name) for name in names]

@@ -1,0 +1,49 @@
+"""What the Redis store asks of a server and of itself where there is much."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from service.errors import QuotaExceeded
+from service.ports import Allowance, SketchKey
+from service.store_redis import RedisStore
+from tests.contract.changes import ManualClock, record
+from tests.contract.conftest import one_server, redis_store
+
+
+@pytest.fixture
+async def store(clock: ManualClock) -> AsyncIterator[RedisStore]:
+    """A started store on one server."""
+    opened = redis_store(one_server(), clock)
+    await opened.start()
+    yield opened
+    await opened.close()
+
+
+async def test_a_tenant_at_its_quota_is_refused_cheaply(
+    store: RedisStore, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = Allowance(sketches=250)
+    for number in range(250):
+        await store.create(replace(record(), key=SketchKey("acme", f"s{number}")))
+    spread = store.redis.spread
+    asked = 0
+
+    async def counted(batch: Any) -> Any:
+        nonlocal asked
+        asked += len(batch)
+        return await spread(batch)
+
+    monkeypatch.setattr(store.redis, "spread", counted)
+    for _ in range(10):
+        with pytest.raises(QuotaExceeded):
+            await store.create(replace(record(), key=SketchKey("acme", "new")), full)
+    assert asked == 250  # once for all of them
+    clock.advance(60)
+    with pytest.raises(QuotaExceeded):
+        await store.create(replace(record(), key=SketchKey("acme", "new")), full)
+    assert asked == 500
