@@ -15,11 +15,14 @@ from typing import Final
 from service.errors import QuotaExceeded
 from service.ports import Allowance, Record, SketchKey
 from service.redis_connection import RedisConnection
-from service.redis_layout import Layout, number, pairs, record_of
+from service.redis_layout import Layout, number, record_of
 from service.redis_scripts import load
 
 _RESERVE: Final = load("reserve")
 _VACATE: Final = load("vacate")
+#: What is asked of each of many sketches, the format first, and what only a list shows.
+_BRIEF: Final = ("v", "i", "C", "t", "e", "m", "z", "p", "d", "u", "w", "b", "c", "fb", "fc", "x")
+_DEFINITION: Final = ("s", "q")
 #: A place without a sketch is somebody's creation under way for no longer than this.
 _CREATION_SECONDS: Final = 60.0
 
@@ -119,15 +122,34 @@ class Index:
         )
         return [name.decode() for name in found]
 
-    async def records(self, keys: list[SketchKey], now: float) -> list[Record]:
-        """The records of those that exist, in their order."""
+    async def fitting(self, names: list[str], tenant: str, max_bytes: int) -> list[str]:
+        """The names up to the one with which their definitions exceed so many bytes."""
+        hashes = [self._layout.sketch(SketchKey(tenant, name)).sketch for name in names]
+        sizes = await self._redis.spread(
+            [("HSTRLEN", one, field) for one in hashes for field in _DEFINITION]
+        )
+        for at in range(len(names)):
+            max_bytes -= int(sizes[2 * at]) + int(sizes[2 * at + 1])
+            if max_bytes < 0:
+                return names[: at + 1]
+        return names
+
+    async def records(
+        self, keys: list[SketchKey], now: float, *, defined: bool = False
+    ) -> list[Record]:
+        """The records of those that exist, in their order.
+
+        defined: with spec and request, which may be long; else they are empty.
+        """
+        wanted = (*_BRIEF, *_DEFINITION) if defined else _BRIEF
         found = await self._redis.spread(
-            [("HGETALL", self._layout.sketch(key).sketch) for key in keys]
+            [("HMGET", self._layout.sketch(key).sketch, *wanted) for key in keys]
         )
         records = []
-        for key, fields in zip(keys, found, strict=True):
-            if fields:
-                record = record_of(key, pairs(fields))
+        for key, values in zip(keys, found, strict=True):
+            if values[0] is not None:
+                fields = dict.fromkeys(_DEFINITION, b"") | dict(zip(wanted, values, strict=True))
+                record = record_of(key, fields)
                 if record.expires_at is None or record.expires_at > now:
                     records.append(record)
         return records

@@ -15,7 +15,8 @@ from service.redis_connection import RedisConnection
 from service.redis_index import Index
 from service.redis_layout import Layout
 
-_PAGE: Final = 500
+#: More at a time keep the event loop from others for longer.
+_PAGE: Final = 100
 
 
 class UsageReport:

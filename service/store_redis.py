@@ -318,12 +318,18 @@ class RedisStore:
         while len(records) < limit:
             wanted = min(_PAGE, limit - len(records))
             names = await self._index.names(tenant, prefix, after, wanted)
-            for record in await self._index.records([SketchKey(tenant, one) for one in names], now):
+            whole = len(names) == wanted
+            if max_bytes is not None:
+                fitting = await self._index.fitting(names, tenant, max_bytes - size)
+                whole = whole or len(fitting) < len(names)
+                names = fitting
+            keys = [SketchKey(tenant, one) for one in names]
+            for record in await self._index.records(keys, now, defined=True):
                 size += record.definition_bytes
                 records.append(record)
                 if max_bytes is not None and size > max_bytes and len(records) > 1:
                     return records
-            if len(names) < wanted:
+            if not whole:
                 break
             after = names[-1]
         return records

@@ -47,3 +47,29 @@ async def test_a_tenant_at_its_quota_is_refused_cheaply(
     with pytest.raises(QuotaExceeded):
         await store.create(replace(record(), key=SketchKey("acme", "new")), full)
     assert asked == 500
+
+
+async def test_long_definitions_are_read_only_to_be_shown(
+    store: RedisStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = bytes(10_000)
+    for number in range(20):
+        await store.create(replace(record(), key=SketchKey("acme", f"s{number:02}"), spec=long))
+    spread = store.redis.spread
+    received = 0
+
+    async def counted(batch: Any) -> Any:
+        nonlocal received
+        replies = await spread(batch)
+        received += sum(
+            len(part or b"") for row in replies if isinstance(row, list) for part in row
+        )
+        return replies
+
+    monkeypatch.setattr(store.redis, "spread", counted)
+    assert (await store.usage(5)).sketches == {"acme": 20}
+    assert received < 10_000
+    page = await store.list("acme", prefix="", limit=20, after=None, max_bytes=35_000)
+    assert [one.key.name for one in page] == ["s00", "s01", "s02", "s03"]
+    assert page[3].spec == long
+    assert received < 60_000
