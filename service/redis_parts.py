@@ -15,8 +15,11 @@ from contextlib import suppress
 from typing import Any, Final, Protocol
 
 from service.errors import StoreUnavailable
+from service.redis_connection import Script
 from service.redis_layout import SketchKeys
+from service.redis_scripts import load
 
+_STAGE: Final = load("stage")
 #: About 2 ms of a busy server each; and from 65 chunks on Redis frees a part in the background.
 CHUNK_BYTES: Final = 1 << 18
 #: How long a part that nothing refers to is kept.
@@ -29,6 +32,15 @@ class Commands(Protocol):
     """What this needs of a connection."""
 
     async def commands(self, batch: Sequence[tuple[Any, ...]], *, writes: bool) -> list[Any]: ...
+
+    async def run(
+        self,
+        script: Script,
+        keys: Sequence[str],
+        args: Sequence[bytes | str | int | float],
+        *,
+        writes: bool,
+    ) -> Any: ...
 
 
 def chunk_count(content: bytes) -> int:
@@ -48,9 +60,7 @@ async def stage(redis: Commands, keys: SketchKeys, content: bytes) -> str:
     try:
         for at in range(chunk_count(content)):
             chunk = bytes(view[at * CHUNK_BYTES : (at + 1) * CHUNK_BYTES])
-            await redis.commands(
-                [("HSET", key, str(at), chunk), ("EXPIRE", key, _STAGED_SECONDS)], writes=False
-            )
+            await redis.run(_STAGE, [key], [at, chunk, _STAGED_SECONDS], writes=False)
     except BaseException:
         with suppress(StoreUnavailable, TimeoutError):
             async with asyncio.timeout(_DISCARD_SECONDS):
