@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import http.client
+import json
 import re
 import socket
 import time
@@ -480,3 +482,31 @@ class TestAdministration:
 def test_json_header_is_not_needed_for_the_refusal(tenants: Tenants) -> None:
     answer = tenants.send("POST", "/v1/updates", JSON, content=b"not json")
     assert_problem(answer, 401, "unauthorized")
+
+
+@pytest.mark.parametrize("gone", ["key", "tenant"])
+def test_a_body_that_outlives_its_key_is_refused(gone: str) -> None:
+    settings = Settings(store="memory://", bootstrap_admin_key=FIRST)
+    body = json.dumps(VECTOR).encode()
+    with running(settings) as service:
+        found = Tenants(service)
+        key = found.keys["acme", "write"]
+        raw = http.client.HTTPConnection("127.0.0.1", service.port, timeout=10)
+        raw.putrequest("PUT", "/v1/sketches/late")
+        for name, value in {**bearer(key), **JSON, "content-length": str(len(body))}.items():
+            raw.putheader(name, value)
+        raw.endheaders(body[:1])
+        time.sleep(0.6)
+        path = f"keys/{key.split('_')[1]}" if gone == "key" else "tenants/acme?force=true"
+        assert found.send("DELETE", f"/v1/admin/{path}", found.admin).status_code == 204
+        raw.send(body[1:])
+        answer = raw.getresponse()
+        assert (answer.status, json.loads(answer.read())["code"]) == (401, "unauthorized")
+        raw.close()
+        # Nothing of it waits for the next one of this name.
+        found.send("PUT", "/v1/admin/tenants/acme", found.admin, json={})
+        made = found.send(
+            "POST", "/v1/admin/keys", found.admin, json={"tenant": "acme", "role": "read"}
+        )
+        listed = found.send("GET", "/v1/sketches", bearer(made.json()["key"]))
+        assert listed.json()["sketches"] == []
