@@ -19,6 +19,7 @@ from starlette.routing import Route
 
 from service import http_access
 from service.access_ports import ROLES
+from service.errors import StoreUnavailable
 from service.settings import Settings
 from tests.service.http_rig import JSON, VECTOR, Service, assert_problem, running
 
@@ -510,3 +511,24 @@ def test_a_body_that_outlives_its_key_is_refused(gone: str) -> None:
         )
         listed = found.send("GET", "/v1/sketches", bearer(made.json()["key"]))
         assert listed.json()["sketches"] == []
+
+
+def test_a_key_is_told_though_the_store_goes_away_after_it_is_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = Settings(store="memory://", bootstrap_admin_key=FIRST, access_refresh_seconds=60)
+    with running(settings) as service:
+        directory = service.runtime.directory
+
+        async def away() -> None:
+            raise StoreUnavailable("the store does not answer")
+
+        asked = {"tenant": "default", "role": "read"}
+        with monkeypatch.context() as patch:
+            patch.setattr(directory, "refresh", away)
+            made = service.post("/v1/admin/keys", asked, **bearer(FIRST))
+        assert made.status_code == 201
+        # The next change brings this one along.
+        assert service.post("/v1/admin/keys", asked, **bearer(FIRST)).status_code == 201
+        key = made.json()["key"]
+        assert service.client.get("/v1/sketches", headers=bearer(key)).status_code == 200
