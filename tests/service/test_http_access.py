@@ -532,3 +532,26 @@ def test_a_key_is_told_though_the_store_goes_away_after_it_is_made(
         assert service.post("/v1/admin/keys", asked, **bearer(FIRST)).status_code == 201
         key = made.json()["key"]
         assert service.client.get("/v1/sketches", headers=bearer(key)).status_code == 200
+
+
+def test_metrics_behind_keys_name_no_other_tenant() -> None:
+    settings = Settings(
+        store="memory://", bootstrap_admin_key=FIRST, metrics_access="key",
+        usage_interval_seconds=0.01,
+    )  # fmt: skip
+    with running(settings) as service:
+        found = Tenants(service)
+        for tenant in ("acme", "rival"):
+            path = f"/v1/sketches/of-{tenant}"
+            assert found.send("PUT", path, found.of(tenant), json=VECTOR).status_code == 201
+
+        def shown(who: dict[str, str]) -> str:
+            return found.send("GET", "/metrics", who).text
+
+        until(lambda: all(f"of-{tenant}" in shown(found.admin) for tenant in ("acme", "rival")))
+        for role in ("read", "write"):
+            own = shown(found.of("acme", role))
+            assert "of-acme" in own
+            assert "rival" not in own
+            assert "sketchd_store_up 1.0" in own
+        assert "of-rival" in shown(found.of("acme", "admin"))
