@@ -22,6 +22,9 @@ from service.metrics_shared import Snapshot
 Message = dict[str, Any]
 #: An answer that takes longer is not waited for.
 ANSWER_SECONDS: Final = 2.0
+#: For one worker's own metrics: less, or who asks for those of all gives up with the one that
+#: does not answer, and nobody sees the others'.
+SNAPSHOT_SECONDS: Final = 1.0
 
 
 class Channel:
@@ -44,7 +47,7 @@ class Channel:
         with contextlib.suppress(OSError, RuntimeError):
             self._writer.write(framed(message))
 
-    async def ask(self, message: Message) -> Message | None:
+    async def ask(self, message: Message, seconds: float = ANSWER_SECONDS) -> Message | None:
         """The other's answer, or None if there is none in time."""
         if self._has_ended:
             return None
@@ -52,7 +55,7 @@ class Channel:
         self._waiting[number] = asyncio.get_running_loop().create_future()
         self.send({**message, "number": number})
         try:
-            return await asyncio.wait_for(self._waiting[number], ANSWER_SECONDS)
+            return await asyncio.wait_for(self._waiting[number], seconds)
         except TimeoutError:
             return None
         finally:

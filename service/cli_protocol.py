@@ -2,12 +2,15 @@
 
 uvicorn answers such bytes at once, even while it owes answers to requests that came
 before them on the connection: the sender of an update that was applied read that it was
-not. It keeps heads of any length. And it drops the body of a request that asks for
-another protocol, so that a question was answered as if it had none.
+not. It keeps heads of any length, and waits for the first one for ever: whoever opens
+connections and says nothing takes all there can be, without a key. And it drops the
+body of a request that asks for another protocol, so that a question was answered as if it
+had none.
 """
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -16,6 +19,8 @@ from service import middleware
 
 #: Bytes of a request's head; also of what may come between two pieces of a body.
 MOST_HEAD_BYTES: Final = 1 << 16
+#: How long the head of a connection's first request, or of one that has begun to come, may take.
+HEAD_SECONDS: Final = 10.0
 
 _MALFORMED: Final = middleware.problem_of_broken_http(
     400, "malformed_http", "the request is not valid HTTP/1.1"
@@ -38,6 +43,38 @@ class ProblemProtocol(HttpToolsProtocol):
     _unanswered = 0
     _refusal: tuple[int, bytes] = (400, _MALFORMED)
     _broken = False
+    _patience: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Wait for a head, but not for ever."""
+        super().connection_made(transport)
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait for nothing more."""
+        self._head_is_here()
+        super().connection_lost(exc)
+
+    def on_message_begin(self) -> None:
+        """A head has begun to come."""
+        super().on_message_begin()
+        self._await_head()
+
+    def _await_head(self) -> None:
+        if self._patience is None:
+            self._patience = self.loop.call_later(HEAD_SECONDS, self._give_up)
+
+    def _head_is_here(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+
+    def _give_up(self) -> None:
+        """No head has come in time. Answers that are owed are still given."""
+        self._patience = None
+        self._broken = True
+        if self._unanswered <= 0 and not self.transport.is_closing():
+            self.transport.close()
 
     def data_received(self, data: bytes) -> None:
         """Parse what has come, unless what came before was no HTTP."""
@@ -51,6 +88,7 @@ class ProblemProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Begin a request, unless its head alone is enough to refuse it."""
+        self._head_is_here()
         self._pending = 0
         if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > (
             MOST_HEAD_BYTES

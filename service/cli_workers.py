@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Final
 
 from service import logs
-from service.cli_channel import Channel, Message, WorkerEnd
+from service.cli_channel import SNAPSHOT_SECONDS, Channel, Message, WorkerEnd
 from service.cli_serve import CannotServe, listen, ready_line, serve_on
 from service.metrics_shared import Family, Snapshot, joined
 from service.settings import Settings
@@ -72,7 +72,7 @@ class Worker:
 
     async def snapshot(self, which: str) -> Snapshot | None:
         """Its metrics now ("all", or the "lasting" ones); None if it does not say in time."""
-        answer = await self.channel.ask({"snapshot": which})
+        answer = await self.channel.ask({"snapshot": which}, SNAPSHOT_SECONDS)
         if answer is None:
             return None
         found = Snapshot.decoded(answer["found"])

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Final
 
 from starlette.routing import Route
@@ -19,7 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from service import logs
 from service.access import Access, Principal
 from service.access_ports import Role
-from service.errors import ServiceError
+from service.errors import ServiceError, Unauthorized
 
 _ONE: Final = "/v1/sketches/{name}"
 _TENANT: Final = "/v1/admin/tenants/{tenant}"
@@ -75,10 +76,12 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            caller = self._access.caller(_authorization(scope))
+            authorization = _authorization(scope)
+            caller = self._access.caller(authorization)
             if isinstance(caller, Principal):
                 logs.identify(caller.tenant, caller.key_id or "")
-            scope["state"] = {**scope.get("state", {}), "caller": caller}
+            again = partial(self._access.admit, authorization)
+            scope["state"] = {**scope.get("state", {}), "caller": caller, "admit": again}
         await self._app(scope, receive, send)
 
 
@@ -94,6 +97,15 @@ def caller_of(scope: Scope) -> Principal:
     if isinstance(caller, ServiceError):
         raise caller
     return caller
+
+
+def check_still(scope: Scope) -> None:
+    """Raise Unauthorized if the key that let a request in works no longer.
+
+    For who has waited: a body may take minutes to come, and a key goes within seconds.
+    """
+    if scope["state"]["admit"]() != caller_of(scope):
+        raise Unauthorized("the key no longer stands for whom it did")
 
 
 def guarded(routes: Iterable[Route], table: Mapping[tuple[str, str], Role | None]) -> list[Route]:

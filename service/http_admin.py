@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Path, Query
@@ -13,6 +14,7 @@ from service import http_answers, http_examples, http_schemas, wire
 from service.access_admin import Administration
 from service.access_ports import Quota
 from service.directory import CachedDirectory
+from service.errors import StoreUnavailable
 from service.http_access import caller_of
 from service.http_context import JSON, parsed, read_json
 from service.http_openapi import answer, body, described, ref
@@ -47,9 +49,14 @@ def _by(request: Request) -> str | None:
 
 
 async def _known_here(request: Request) -> None:
-    """Let this replica know the change at once; the others learn of it soon."""
+    """Let this replica know the change at once; the others learn of it soon.
+
+    So does this one where the store is away by now: the change is made, and a new key's text,
+    which nobody can have again, must not be lost with the answer.
+    """
     directory: CachedDirectory = request.app.state.directory
-    await directory.refresh()
+    with contextlib.suppress(StoreUnavailable):
+        await directory.refresh()
 
 
 @router.get(

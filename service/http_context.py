@@ -19,7 +19,7 @@ from starlette.requests import Request
 
 from service import http_in_flight, wire, wire_tensors
 from service.errors import ServiceError, TooLarge, TooSlow, UnsupportedMedia
-from service.http_access import caller_of
+from service.http_access import caller_of, check_still
 from service.metrics import Metrics
 from service.quotas import Quotas
 from service.settings import Settings
@@ -39,6 +39,8 @@ OCTETS: Final = "application/octet-stream"
 _BLOCK_BYTES: Final = 1 << 18
 #: Bodies beyond this many bytes are not read for a sketch that does not exist.
 _READ_UNSEEN_BYTES: Final = 1 << 16
+#: A body that took longer has outlived what was known of its key when it began.
+_LONG_READ_SECONDS: Final = 0.5
 #: Below these, a safetensors body is read in tens of microseconds.
 _INLINE_TENSOR_BYTES: Final = 1 << 18
 _INLINE_HEADER_BYTES: Final = 1 << 12
@@ -128,7 +130,8 @@ async def read_body(request: Request, limit: int, first: Check | None = None) ->
     size = 0
     patience = served(request).settings.body_seconds
     now = asyncio.get_running_loop().time
-    deadline = now() + patience
+    began = now()
+    deadline = began + patience
     stream = request.stream()
     while (chunk := await _next_chunk(stream, deadline, patience)) is not None:
         size += len(chunk)
@@ -143,6 +146,8 @@ async def read_body(request: Request, limit: int, first: Check | None = None) ->
             await first()
             first = None
             deadline = now() + patience
+    if now() - began > _LONG_READ_SECONDS:
+        check_still(request.scope)
     if len(blocks) > 1:
         return await served(request).pool.run(_joined, blocks)
     return bytes(blocks[0])

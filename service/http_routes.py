@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Match
 from starlette.types import Scope
 
 from service.metrics import Timed
@@ -21,6 +21,7 @@ class RouteNames:
     """From what the router leaves in a request's scope to the template of its route."""
 
     def __init__(self, routes: Iterable[BaseRoute]) -> None:
+        self._routes = list(routes)
         self._templates: dict[object, str] = {
             route.endpoint: route.path
             for route in routes
@@ -29,7 +30,15 @@ class RouteNames:
 
     def of(self, scope: Scope) -> str:
         """The template, as "/v1/sketches/{name}"; UNMATCHED where no route was found."""
-        return self._templates.get(scope.get("endpoint"), UNMATCHED)
+        if "endpoint" not in scope:
+            # Refused before the router (a rate, another site), or there is no route.
+            for route in self._routes:
+                if route.matches(scope)[0] is not Match.NONE:
+                    scope["endpoint"] = getattr(route, "endpoint", None)
+                    break
+            else:
+                scope["endpoint"] = None
+        return self._templates.get(scope["endpoint"], UNMATCHED)
 
     def timed(self, scope: Scope) -> Timed | None:
         """Which durations a request belongs to, if any."""

@@ -17,8 +17,9 @@ from starlette.routing import Route
 from service import http_answer_schemas as answers
 from service import http_problems
 from service.health import Health
+from service.http_access import caller_of
 from service.http_codes import CODES
-from service.http_context import JSON
+from service.http_context import JSON, served
 from service.http_openapi import answer, described, ref
 from service.http_updates import json_response
 from service.metrics_shared import Snapshot
@@ -120,6 +121,10 @@ async def is_ready(request: Request) -> Response:
 async def show_metrics(request: Request) -> Response:
     """Written in a thread of its own: a full pool must not hide what fills it."""
     snapshot: Snapshot = await request.app.state.scrape()
+    if served(request).settings.metrics_access == "key":
+        caller = caller_of(request.scope)
+        if not caller.may("admin"):
+            snapshot = snapshot.seen_by(caller.tenant)
     write, media_type = choose_encoder(request.headers.get("accept", ""))
     text = await asyncio.to_thread(write, snapshot)
     return Response(text, headers={"Content-Type": media_type})

@@ -125,7 +125,8 @@ def _whose() -> dict[str, Any]:
     if caller is None:
         return {}
     known = {"request_id": caller.request_id, "tenant": caller.tenant, "key": caller.key}
-    return {name: value for name, value in known.items() if value}
+    # A client names its request as it likes, also by what should have gone into another header.
+    return {name: redacted(value) for name, value in known.items() if value}
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:

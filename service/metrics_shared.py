@@ -74,6 +74,23 @@ class Snapshot:
             }
         )
 
+    def seen_by(self, tenant: str) -> Snapshot:
+        """Without what names other tenants."""
+        return Snapshot(
+            {
+                name: Family(
+                    name,
+                    {
+                        series: value
+                        for series, value in family.values.items()
+                        if dict(series[1]).get("tenant", tenant) == tenant
+                    },
+                )
+                for name, family in self.families.items()
+            },
+            self.as_of,
+        )
+
     def collect(self) -> Iterator[Metric]:
         """For prometheus_client's writers, which ask a registry like this."""
         for name, one in METRICS.items():

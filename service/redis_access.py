@@ -13,16 +13,22 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import secrets
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeVar
 
 from service.access_meters import wait
-from service.access_ports import AccessKey, Directory, Lot, Quota, Rate, Tenant
+from service.access_ports import ROLES, AccessKey, Directory, Lot, Quota, Rate, Tenant
+from service.errors import StoreUnavailable
 from service.ports import Clock
 from service.redis_connection import RedisConnection
 from service.redis_layout import Layout, number, pairs
 from service.redis_scripts import load
 
+T = TypeVar("T")
+
+_LOG: Final = logging.getLogger("sketchd.directory")
 _DIRECTORY: Final = load("directory")
 _PUT_KEY: Final = load("put_key")
 _PUT_TENANT: Final = load("put_tenant")
@@ -53,11 +59,14 @@ class RedisAccess:
         )
         if len(answer) == 1:
             return None
-        return Directory(
-            answer[0].decode(),
-            {name: _read_tenant(text) for name, text in pairs(answer[1]).items()},
-            {id: _read_key(text) for id, text in pairs(answer[2]).items()},
-        )
+        tenants = _readable(_read_tenant, pairs(answer[1]))
+        keys = _readable(_read_key, pairs(answer[2]))
+        # Whose quota is not known does not come in without one.
+        known = {id: key for id, key in keys.items() if key.tenant in tenants}
+        if answer[2] and not known:
+            # A directory without keys opens the service to everybody.
+            raise StoreUnavailable("no access key in the store can be read by this release")
+        return Directory(answer[0].decode(), tenants, known)
 
     async def put_tenant(self, tenant: Tenant, *, new: bool) -> bool:
         """As AccessStore.put_tenant."""
@@ -108,6 +117,19 @@ def _write(fields: dict[str, Any]) -> str:
     return json.dumps(fields, sort_keys=True)
 
 
+def _readable(read: Callable[[bytes], T], texts: Mapping[str, bytes]) -> dict[str, T]:
+    """What can be read. One record that is damaged, or of a newer release, lets nobody in and
+    keeps nobody from learning of the others, of keys that are gone above all.
+    """
+    found = {}
+    for name, text in texts.items():
+        try:
+            found[name] = read(text)
+        except (ValueError, TypeError, KeyError):
+            _LOG.error("the record of %s cannot be read and is left out", name)
+    return found
+
+
 def _read_tenant(text: bytes) -> Tenant:
     fields = json.loads(text)
     return Tenant(fields["name"], fields["created_at"], Quota(**fields["quota"]))
@@ -115,4 +137,6 @@ def _read_tenant(text: bytes) -> Tenant:
 
 def _read_key(text: bytes) -> AccessKey:
     fields = json.loads(text)
+    if fields["role"] not in ROLES:
+        raise ValueError("no role of this release")
     return AccessKey(**fields | {"digest": bytes.fromhex(fields["digest"])})

@@ -122,7 +122,10 @@ class Settings:
         1.0, "How soon a replica learns of new and removed keys, tenants and quotas.", 1e-2
     )
     metrics_access: str = knob(
-        "open", "Whether /metrics needs a key, of role read or more.", words=("open", "key")
+        "open",
+        "Whether /metrics needs a key, of role read or more; of series with a tenant it then shows "
+        "those of the key's own, and all to an admin.",
+        words=("open", "key"),
     )
     max_tenants: int = count(10_000, "Tenants in all.")
     max_access_keys: int = count(10_000, "Access keys in all.")

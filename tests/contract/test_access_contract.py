@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 from service.access_meters import Level, take
 from service.access_ports import AccessKey, Directory, Quota, Rate, Tenant
 from service.app import Backend
+from service.errors import StoreUnavailable
 from service.redis_access import RedisAccess
 from service.sqlite_access import SqliteAccess
 from service.sqlite_schema import APPLICATION_ID, MIGRATIONS
@@ -323,3 +325,37 @@ async def test_a_file_of_the_first_version_gets_the_tables(
     assert await opened.access.put_tenant(ACME, new=True)
     assert (await everything(opened)).version
     await opened.store.close()
+
+
+async def test_one_record_that_cannot_be_read_hides_no_other_in_redis(clock: ManualClock) -> None:
+    store = redis_store(one_server(), clock)
+    access = RedisAccess(store.redis, clock)
+    await store.start()
+    try:
+        bad_key = dataclasses.replace(KEY, id="1" * 16)
+        newer_key = dataclasses.replace(KEY, id="2" * 16, tenant="other")
+        for tenant in (ACME, OTHER):
+            assert await access.put_tenant(tenant, new=True)
+        for key in (KEY, bad_key, newer_key):
+            assert await access.put_key(key)
+        base = f"{store.redis.prefix}:{{!access}}"
+
+        async def harm(table: str, field: str, text: str) -> None:
+            await store.redis.command("HSET", f"{base}:{table}", field, text, writes=True)
+
+        await harm("keys", bad_key.id, "{")
+        newer = {"name": "other", "created_at": 2.5, "quota": {"of_a_newer_release": 1}}
+        await harm("tenants", "other", json.dumps(newer))
+        found = await access.directory(None)
+        assert found is not None
+        assert found.tenants == {"acme": ACME}
+        assert found.keys == {KEY.id: KEY}  # without a quota that is known nobody comes in
+        assert await access.remove_key(KEY.id)
+        with pytest.raises(StoreUnavailable):  # no keys would let everybody in
+            await access.directory(found.version)
+        assert await access.put_key(dataclasses.replace(KEY, id="3" * 16))
+        gone = await access.directory(found.version)
+        assert gone is not None
+        assert list(gone.keys) == ["3" * 16]
+    finally:
+        await store.close()

@@ -68,6 +68,19 @@ def test_a_killed_worker_is_replaced_and_its_counts_stay(tmp_path: Path) -> None
         assert all(line["logger"] == "sketchd.workers" for line in ended)
 
 
+def test_a_worker_that_hangs_hides_no_metrics_of_the_others(tmp_path: Path) -> None:
+    with serving(tmp_path, 2) as service:
+        service.call("PUT", "/v1/sketches/a", json=VECTOR).raise_for_status()
+        hanging, _ = service.workers()
+        os.kill(hanging, signal.SIGSTOP)
+        try:
+            found = service.scrape()
+            assert found("sketchd_workers") == 1
+        finally:
+            os.kill(hanging, signal.SIGCONT)
+        until(lambda: service.scrape()("sketchd_workers") == 2, "the answer of both")
+
+
 @pytest.mark.parametrize("to_all", [False, True], ids=["one process", "whole group"])
 def test_a_signal_lets_all_finish_what_is_under_way(tmp_path: Path, to_all: bool) -> None:
     with serving(tmp_path, 2) as service:

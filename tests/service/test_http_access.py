@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import http.client
+import json
 import re
 import socket
 import time
@@ -17,6 +19,7 @@ from starlette.routing import Route
 
 from service import http_access
 from service.access_ports import ROLES
+from service.errors import StoreUnavailable
 from service.settings import Settings
 from tests.service.http_rig import JSON, VECTOR, Service, assert_problem, running
 
@@ -480,3 +483,75 @@ class TestAdministration:
 def test_json_header_is_not_needed_for_the_refusal(tenants: Tenants) -> None:
     answer = tenants.send("POST", "/v1/updates", JSON, content=b"not json")
     assert_problem(answer, 401, "unauthorized")
+
+
+@pytest.mark.parametrize("gone", ["key", "tenant"])
+def test_a_body_that_outlives_its_key_is_refused(gone: str) -> None:
+    settings = Settings(store="memory://", bootstrap_admin_key=FIRST)
+    body = json.dumps(VECTOR).encode()
+    with running(settings) as service:
+        found = Tenants(service)
+        key = found.keys["acme", "write"]
+        raw = http.client.HTTPConnection("127.0.0.1", service.port, timeout=10)
+        raw.putrequest("PUT", "/v1/sketches/late")
+        for name, value in {**bearer(key), **JSON, "content-length": str(len(body))}.items():
+            raw.putheader(name, value)
+        raw.endheaders(body[:1])
+        time.sleep(0.6)
+        path = f"keys/{key.split('_')[1]}" if gone == "key" else "tenants/acme?force=true"
+        assert found.send("DELETE", f"/v1/admin/{path}", found.admin).status_code == 204
+        raw.send(body[1:])
+        answer = raw.getresponse()
+        assert (answer.status, json.loads(answer.read())["code"]) == (401, "unauthorized")
+        raw.close()
+        # Nothing of it waits for the next one of this name.
+        found.send("PUT", "/v1/admin/tenants/acme", found.admin, json={})
+        made = found.send(
+            "POST", "/v1/admin/keys", found.admin, json={"tenant": "acme", "role": "read"}
+        )
+        listed = found.send("GET", "/v1/sketches", bearer(made.json()["key"]))
+        assert listed.json()["sketches"] == []
+
+
+def test_a_key_is_told_though_the_store_goes_away_after_it_is_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = Settings(store="memory://", bootstrap_admin_key=FIRST, access_refresh_seconds=60)
+    with running(settings) as service:
+        directory = service.runtime.directory
+
+        async def away() -> None:
+            raise StoreUnavailable("the store does not answer")
+
+        asked = {"tenant": "default", "role": "read"}
+        with monkeypatch.context() as patch:
+            patch.setattr(directory, "refresh", away)
+            made = service.post("/v1/admin/keys", asked, **bearer(FIRST))
+        assert made.status_code == 201
+        # The next change brings this one along.
+        assert service.post("/v1/admin/keys", asked, **bearer(FIRST)).status_code == 201
+        key = made.json()["key"]
+        assert service.client.get("/v1/sketches", headers=bearer(key)).status_code == 200
+
+
+def test_metrics_behind_keys_name_no_other_tenant() -> None:
+    settings = Settings(
+        store="memory://", bootstrap_admin_key=FIRST, metrics_access="key",
+        usage_interval_seconds=0.01,
+    )  # fmt: skip
+    with running(settings) as service:
+        found = Tenants(service)
+        for tenant in ("acme", "rival"):
+            path = f"/v1/sketches/of-{tenant}"
+            assert found.send("PUT", path, found.of(tenant), json=VECTOR).status_code == 201
+
+        def shown(who: dict[str, str]) -> str:
+            return found.send("GET", "/metrics", who).text
+
+        until(lambda: all(f"of-{tenant}" in shown(found.admin) for tenant in ("acme", "rival")))
+        for role in ("read", "write"):
+            own = shown(found.of("acme", role))
+            assert "of-acme" in own
+            assert "rival" not in own
+            assert "sketchd_store_up 1.0" in own
+        assert "of-rival" in shown(found.of("acme", "admin"))

@@ -5,10 +5,12 @@ from __future__ import annotations
 import http.client
 import re
 import socket
+import time
 from collections.abc import Iterator
 
 import pytest
 
+from service import cli_protocol
 from service.cli_protocol import MOST_HEAD_BYTES
 from service.settings import Settings
 from tests.service.http_rig import Service, running
@@ -128,3 +130,25 @@ def test_an_upgrade_without_a_body_is_ignored(service: Service) -> None:
     connection.request("GET", "/healthz")
     assert connection.getresponse().status == 200
     connection.close()
+
+
+@pytest.mark.parametrize(
+    "sent", [b"", b"GET /healthz HTT", b"GET /healthz HTTP/1.1\r\nhost: x\r\n"]
+)
+def test_a_head_that_does_not_come_ends_the_connection(
+    service: Service, monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    monkeypatch.setattr(cli_protocol, "HEAD_SECONDS", 0.2)
+    assert said(service, sent) == ([], b"", True)
+    whole = b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"
+    statuses, _, closed = said(service, whole, sent)
+    assert (statuses, closed) == ([200], bool(sent))
+
+
+def test_a_slow_body_is_not_a_slow_head(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli_protocol, "HEAD_SECONDS", 0.2)
+    with socket.create_connection(("127.0.0.1", service.port), timeout=5) as connection:
+        connection.sendall(WHOLE[:-1])
+        time.sleep(0.5)
+        connection.sendall(WHOLE[-1:])
+        assert connection.recv(1 << 16).startswith(b"HTTP/1.1 200 ")

@@ -79,6 +79,33 @@ def test_requests_over_the_rate_are_refused_and_counted(limited: Limited) -> Non
             assert service.client.get(path).status_code == 200
 
 
+def test_a_refused_request_is_counted_as_what_it_was(limited: Limited) -> None:
+    service = limited.service
+
+    def counted(name: str, **labels: str) -> float:
+        return service.runtime.registry.get_sample_value(name, labels) or 0.0
+
+    def of_updates() -> list[float]:
+        route = "/v1/sketches/{name}/updates"
+        return [
+            counted("sketchd_http_requests_total", route=route, method="POST", status="4xx"),
+            counted("sketchd_update_batches_total", kind="unknown", outcome="refused"),
+        ]
+
+    def nowhere() -> float:
+        labels = {"route": "unmatched", "method": "POST", "status": "4xx"}
+        return counted("sketchd_http_requests_total", **labels)
+
+    before, strays = of_updates(), nowhere()
+    with limited.to(requests_per_second=1):
+        assert service.post(UPDATES, THREE).status_code == 200
+        rate_limited(service.post(UPDATES, THREE))
+        rate_limited(service.post("/v1/no/such/route", THREE))
+    service.client.get("/healthz")  # a request is counted just after its answer
+    assert of_updates() == [count + 1 for count in before]
+    assert nowhere() == strays + 1
+
+
 def test_a_request_over_the_rate_is_refused_before_its_body_comes(limited: Limited) -> None:
     with limited.to(requests_per_second=1):
         limited.service.client.get("/v1/sketches/v")

@@ -189,3 +189,13 @@ def _read_all(incoming: int, got: bytearray) -> None:
 def test_odd_text_does_not_take_long_to_search() -> None:
     for odd in ("://" * 30_000, "bearer " * 20_000, "key=" * 30_000, "skd_" * 30_000):
         assert len(logs.redacted(odd)) <= 2 * len(odd)
+
+
+def test_a_key_sent_as_the_id_of_a_request_is_not_shown() -> None:
+    out = io.StringIO()
+    handler = logs.configure(Settings(log_format="json"), out)
+    with logs.request(KEY):
+        logging.getLogger("sketchd.x").info("hello")
+    [line] = lines_of(out, handler)
+    assert "sEcReT" not in line
+    assert json.loads(line)["request_id"].startswith("skd_0123456789abcdef_")
