@@ -108,7 +108,7 @@ def open_store(settings: Settings, clock: Clock) -> Backend:
         redis = redis_connection(settings)
         return Backend(
             RedisStore(redis, clock, usage_seconds=settings.usage_interval_seconds / 2),
-            RedisAccess(redis, clock),
+            RedisAccess(redis),
         )
     raise InvalidSetting(
         f"SKETCHD_STORE: {shown(url)!r} is not a store this version serves; it is "

@@ -38,9 +38,14 @@ _TAKE: Final = load("take")
 
 
 class RedisAccess:
-    """Over a connection that the sketch store starts and closes."""
+    """Over a connection that the sketch store starts and closes.
 
-    def __init__(self, redis: RedisConnection, clock: Clock) -> None:
+    clock: for the meters; None for the server's own, which all replicas share. (In a cluster
+    each tenant's meters lie on one server; a failover to one whose clock is behind makes them
+    wait for so long.)
+    """
+
+    def __init__(self, redis: RedisConnection, clock: Clock | None = None) -> None:
         self._redis = redis
         self._clock = clock
         self._layout = Layout(redis.prefix)
@@ -95,11 +100,12 @@ class RedisAccess:
 
     async def take(self, tenant: str, meter: str, need: float, want: float, rate: Rate) -> Lot:
         """As AccessStore.take."""
-        numbers = (self._clock.now(), need, want, rate.per_second, rate.burst)
+        now = None if self._clock is None else self._clock.now()
+        numbers = (need, want, rate.per_second, rate.burst)
         tokens, missing = await self._redis.run(
             _TAKE,
             [self._layout.tenant(tenant).meters],
-            [meter, *(number(float(one)) for one in numbers)],
+            [meter, number(now), *(number(float(one)) for one in numbers)],
             writes=False,
         )
         taken = float(tokens)

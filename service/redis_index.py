@@ -15,7 +15,7 @@ from typing import Final
 from service.errors import QuotaExceeded
 from service.ports import Allowance, Record, SketchKey
 from service.redis_connection import RedisConnection
-from service.redis_layout import Layout, number, record_of
+from service.redis_layout import Layout, NewerFormat, number, record_of
 from service.redis_scripts import load
 
 _RESERVE: Final = load("reserve")
@@ -139,7 +139,9 @@ class Index:
     ) -> list[Record]:
         """The records of those that exist, in their order.
 
-        defined: with spec and request, which may be long; else they are empty.
+        defined: with spec and request, which may be long; else they are empty, and sketches
+        that only a newer release can read are left out: they must not keep others from being
+        counted and swept.
         """
         wanted = (*_BRIEF, *_DEFINITION) if defined else _BRIEF
         found = await self._redis.spread(
@@ -149,7 +151,12 @@ class Index:
         for key, values in zip(keys, found, strict=True):
             if values[0] is not None:
                 fields = dict.fromkeys(_DEFINITION, b"") | dict(zip(wanted, values, strict=True))
-                record = record_of(key, fields)
+                try:
+                    record = record_of(key, fields)
+                except NewerFormat:
+                    if defined:
+                        raise
+                    continue
                 if record.expires_at is None or record.expires_at > now:
                     records.append(record)
         return records

@@ -7,11 +7,13 @@ from typing import Final
 from service.ports import SketchKey
 from service.redis_connection import RedisConnection
 from service.redis_index import Index
-from service.redis_layout import Layout, number
+from service.redis_layout import Layout, NewerFormat, number
 from service.redis_removal import Removal
 from service.redis_scripts import load
 
 _FORGET: Final = load("forget")
+#: When to look again at what only a newer release can remove.
+_LATER_SECONDS: Final = 3600.0
 #: Sketches visited by one sweep at least, whatever its limit.
 _VISITS: Final = 100
 _RECLAIMED: Final = 1000
@@ -71,7 +73,10 @@ class Janitor:
             if fields[0] is None:
                 await self._index.look_later(key, None)
             elif fields[1] and float(fields[1]) <= now:
-                removed += await self._removal.remove(key, fields[0].decode(), expired_by=now)
+                try:
+                    removed += await self._removal.remove(key, fields[0].decode(), expired_by=now)
+                except NewerFormat:  # for a newer release to remove
+                    await self._index.look_later(key, now + _LATER_SECONDS)
             else:
                 await self._index.look_later(key, float(fields[1]) if fields[1] else None)
         return removed

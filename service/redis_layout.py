@@ -133,9 +133,13 @@ class Layout:
         return SketchKeys(f"{self.prefix}:{{{key.tenant}/{key.name}}}")
 
 
-def newer_format(found: str) -> StoreUnavailable:
+class NewerFormat(StoreUnavailable):
+    """Something stored is for a newer release to read."""
+
+
+def newer_format(found: str) -> NewerFormat:
     """What to raise on a stored format that this release does not know."""
-    return StoreUnavailable(
+    return NewerFormat(
         f"Redis holds data in format {found}; this release reads format {FORMAT}: "
         "use a newer release"
     )

@@ -87,10 +87,13 @@ class Settings:
     redis_timeout_seconds: float = seconds(
         2.0, "How long one attempt at a Redis command may take.", 1e-3
     )
-    redis_retry_seconds: float = seconds(
+    redis_retry_seconds: float = knob(
         8.0,
         "How long a Redis command is tried again while the server is lost, loads or fails over, "
         "before 503.",
+        "seconds",
+        0.0,
+        300.0,  # well below the time after which a lane is forgotten (append.lua)
     )
     redis_queue_calls: int = count(
         4096, "Calls to Redis under way in one process; one more is answered 503."

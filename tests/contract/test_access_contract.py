@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import redis as redis_py
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,6 +28,7 @@ from service.sqlite_schema import APPLICATION_ID, MIGRATIONS
 from service.store_memory import MemoryStore
 from service.store_memory_access import MemoryAccess
 from service.store_sqlite import SqliteStore
+from tests import redis_servers
 from tests.contract.changes import ManualClock, record
 from tests.contract.conftest import one_server, redis_store, three_masters
 
@@ -358,4 +360,35 @@ async def test_one_record_that_cannot_be_read_hides_no_other_in_redis(clock: Man
         assert gone is not None
         assert list(gone.keys) == ["3" * 16]
     finally:
+        await store.close()
+
+
+def fill(server: redis_servers.ServerProcess, size: int) -> None:
+    """Write values of so many bytes until no more is taken."""
+    for at in range(100_000):
+        try:
+            server.client.set(f"filling-{size}-{at}", bytes(size))
+        except redis_py.exceptions.OutOfMemoryError:
+            return
+    raise AssertionError("it is never full")
+
+
+async def test_on_redis_time_is_the_servers_and_a_full_one_stops_nobody(
+    clock: ManualClock,
+) -> None:
+    with redis_servers.closing(redis_servers.standalone(max_memory=1 << 25)) as server:
+        store = redis_store(server.url, clock)
+        await store.start()
+        access = RedisAccess(store.redis)
+        fast = Rate(per_second=1000.0, burst=10.0)
+        assert (await access.take("acme", "updates", 10, 10, fast)).tokens == 10
+        refused = await access.take("acme", "updates", 10, 10, Rate(0.001, 10.0))
+        assert refused.tokens == 0
+        assert refused.retry_after > 1
+        await asyncio.sleep(0.02)
+        assert (await access.take("acme", "updates", 1, 10, fast)).tokens >= 1
+        for size in (1 << 20, 1 << 12, 1):
+            fill(server, size)
+        for _ in range(3):  # thirty tokens of ten
+            assert (await access.take("acme", "requests", 10, 10, SLOW)).tokens == 10
         await store.close()

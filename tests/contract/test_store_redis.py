@@ -282,6 +282,14 @@ class TestFormat:
             with pytest.raises(StoreUnavailable, match="format 7"):
                 await ask()
         assert (await append(store, key=other.key)).position == 1
+        # Nor does it keep the neighbours from being counted and swept.
+        assert (await store.usage(5)).sketches == {"acme": 1}
+        await store.sweep(1000)
+        await store.redis.command("HSET", keys_of(store).sketch, "e", "1.0", writes=True)
+        expiring = f"{store.redis.prefix}:{{acme}}:expiring"
+        await store.redis.command("ZADD", expiring, "1.0", KEY.name, writes=True)
+        await store.set_ttl(other.key, 0)
+        assert await store.sweep(1000) == 1
 
 
 async def test_usage_is_counted_once_for_all_replicas(clock: ManualClock) -> None:
