@@ -249,6 +249,25 @@ class TestPlaces:
         )
         assert total == b"0"
 
+    async def test_a_late_deletion_spares_the_next_of_the_name(self, clock: ManualClock) -> None:
+        store = redis_store(one_server(), clock, connect=Recorder)
+        recorder = store.redis
+        assert isinstance(recorder, Recorder)
+        await store.start()
+        await store.create(record())
+        recorder.sent.clear()
+        assert await store.delete(KEY)
+        deletion = len(recorder.sent)
+        second, new = await store.create(record(incarnation=SECOND))
+        assert new
+        for number in range(deletion):
+            await recorder.again(number)
+        assert await store.get(KEY) == second
+        other = replace(record(), key=SketchKey("acme", "other"))
+        with pytest.raises(QuotaExceeded):
+            await store.create(other, Allowance(sketches=1))
+        await store.close()
+
 
 async def names(store: RedisStore) -> list[Any]:
     return await store.list("acme", prefix="", limit=10, after=None)
