@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,12 +21,21 @@ from tests.redis_servers import ServerProcess
 from tests.service.test_cli import run
 
 
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    """A SQLite store with two sketches."""
-    path = tmp_path / "kept.db"
+@pytest.fixture(scope="module")
+def restored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite store with two sketches; ask for `file`, a copy that may be harmed."""
+    path = tmp_path_factory.mktemp("restored") / "kept.db"
     backup = str(FOLDER / "tenant-v1.backup")
     assert run("restore", "--store", f"sqlite:///{path}", "--input", backup).returncode == 0
+    assert [one.name for one in path.parent.iterdir()] == ["kept.db"]  # no journal beside it
+    return path
+
+
+@pytest.fixture
+def file(restored: Path, tmp_path: Path) -> Path:
+    """A SQLite store with two sketches."""
+    path = tmp_path / "kept.db"
+    shutil.copyfile(restored, path)
     path.chmod(0o600)
     return path
 
