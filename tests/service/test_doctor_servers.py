@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from service import cli_doctor
+from service import cli, cli_doctor
 from service.doctor import Line
 from service.settings import Settings
 from service.sqlite_schema import VERSION
@@ -96,12 +96,14 @@ def test_the_exit_status_and_the_json_tell_what_is_wrong(file: Path) -> None:
     assert "use a newer release" in done.stdout
 
 
-def test_what_is_no_store_is_one_line_and_status_2(tmp_path: Path) -> None:
+def test_what_is_no_store_is_one_line_and_status_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for url in (f"sqlite:///{tmp_path}/none.db", "memory://", "nonsense", "redis://:@"):
-        done = run("doctor", "--store", url)
-        assert done.returncode == 2
-        assert done.stderr.startswith("sketchd: ")
-        assert done.stderr.count("\n") == 1
+        assert cli.main(["doctor", "--store", url]) == 2
+        said = capsys.readouterr().err
+        assert said.startswith("sketchd: ")
+        assert said.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
 
 
