@@ -48,7 +48,7 @@ lint: $(VENV)/.installed-dev ## ruff and mypy alone
 test-long: $(VENV)/.installed-dev ## the full statistical grid and 10,000 hostile requests as well; minutes to an hour
 	$(IN_VENV) -m pytest -m "long or not long"
 
-mutants: $(VENV)/.installed-dev ## break the algorithms on purpose; each break must fail its test
+mutants: $(VENV)/.installed-dev ## break algorithms and service on purpose; each break must fail its test
 	$(IN_VENV) -m tests.mutants
 
 calibrate: $(VENV)/.installed-dev ## measure again what the default sizes rest on

@@ -1,4 +1,4 @@
-"""Break the algorithms on purpose: every break must fail the tests that watch for it.
+"""Break the algorithms and the service on purpose: every break must fail the test that watches it.
 
     python -m tests.mutants [NAME …]
 
@@ -31,6 +31,12 @@ _NARROW: Final = "tests/statistical/test_narrow.py::test_"
 _ESTIMATES: Final = "tests/statistical/test_estimates.py::test_"
 _TIES: Final = "tests/statistical/test_ties.py::test_"
 _TENSORS: Final = "tests/statistical/test_tensors.py::test_"
+_LOG: Final = "tests/contract/test_store_log.py::"
+_REDIS: Final = "tests/contract/test_store_redis.py::"
+_CONNECTION: Final = "tests/contract/test_redis_connection.py::test_"
+_QUOTAS: Final = "tests/service/test_quotas.py::test_"
+_ACCESS: Final = "tests/service/test_access.py::test_"
+_SHARED: Final = "tests/service/test_metrics_shared.py::test_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +50,7 @@ class Mutant:
     test: str
 
 
-MUTANTS: Final = (
+_ALGORITHMS: Final = (
     Mutant("every estimate is zero", "sketch_core/count_sketch.py",
            "    return median\n", "    return median * 0\n",
            "tests/statistical/test_recovery.py::test_lists_of_16_are_whole[2.0]"),
@@ -142,6 +148,152 @@ MUTANTS: Final = (
            _ESTIMATES + "norms_err_as_their_standard_errors_say[random in 2^40-1.0-8]"),
 )  # fmt: skip
 
+_SERVICE: Final = (
+    # An append counts once, whoever sends it how often.
+    Mutant("Redis forgets idempotency keys", "service/redis_scripts/append.lua",
+           "if tonumber(expires) > now then", "if false then",
+           _LOG + "TestAppend::test_a_key_is_counted_once[redis]"),
+    Mutant("SQLite forgets idempotency keys", "service/sqlite_appends.py",
+           "if answer is None or answer.expires_at <= self._now:", "if True:",
+           _LOG + "TestAppend::test_a_key_is_counted_once[sqlite]"),
+    Mutant("a key serves any body", "service/redis_scripts/append.lua",
+           "if body ~= ARGV[12] or position == '0' then", "if position == '0' then",
+           _LOG + "TestAppend::test_another_body_under_the_same_key[redis]"),
+    Mutant("a retry in a lane is appended again", "service/redis_scripts/append.lua",
+           "if tonumber(number) == tonumber(ARGV[16]) then", "if false then",
+           _LOG + "TestAppend::test_everything_advances_together[redis-twice]"),
+    Mutant("ghosts of a lane are appended", "service/redis_scripts/append.lua",
+           "if tonumber(number) > tonumber(ARGV[16]) then", "if false then",
+           _REDIS + "TestLanes::test_an_append_that_arrives_late_is_refused_for_ever"),
+    Mutant("a replay is answered as new", "service/redis_scripts/append.lua",
+           "id == ARGV[3] and 0 or 1", "0",
+           _REDIS + "TestParts::test_what_is_replaced_or_refused_leaves_nothing_behind"),
+    Mutant("a retry is answered as a replay", "service/redis_scripts/append.lua",
+           "return again(position, updates, 0)", "return again(position, updates, 1)",
+           _LOG + "TestRead::test_entries_after_a_position[redis-twice]"),
+    Mutant("a part is appended before it is whole", "service/redis_scripts/append.lua",
+           "if chunks > 0 and redis.call('HLEN', KEYS[7]) ~= chunks then", "if false then",
+           _REDIS + "TestParts::test_a_part_lost_on_the_way_is_staged_again"),
+    # Nobody answers from a history that is not the store's.
+    Mutant("a log is read on without its digest", "service/redis_scripts/read.lua",
+           " or digest_at(position) ~= digest then", " then",
+           _LOG + "TestRead::test_start_over_where_the_digest_differs[redis]"),
+    Mutant("a cache outlives its history", "service/materializer.py",
+           "if tail.checkpoint is not None:", "if tail.checkpoint and progress.owned:",
+           "tests/service/test_materializer.py::"
+           "test_a_log_that_lost_its_end_and_grew_anew_is_reloaded"),
+    Mutant("a checkpoint replaces any other", "service/redis_scripts/compact.lua",
+           "sketch[1] ~= ARGV[3] or ", "",
+           _LOG + "TestCompact::test_only_over_the_checkpoint_it_replaces[redis]"),
+    Mutant("a checkpoint of another history is taken", "service/redis_scripts/compact.lua",
+           "if fields.d ~= ARGV[5] then", "if not fields.d then",
+           _LOG + "TestCompact::test_only_over_the_checkpoint_it_replaces[redis]"),
+    Mutant("one entry too many is trimmed", "service/redis_scripts/trim.lua",
+           "through + 1))", "through + 2))",
+           _REDIS + "TestParts::test_compaction_trims_the_stream"),
+    Mutant("what has expired is alive", "service/redis_scripts/alive.lua",
+           "tonumber(found[3]) <= tonumber(now)", "false",
+           _LOG + "TestAppend::test_not_found[redis]"),
+    Mutant("a late deletion takes the next of the name", "service/redis_scripts/delete.lua",
+           "if not sketch[1] or sketch[2] ~= ARGV[1] then", "if not sketch[1] then",
+           _REDIS + "TestPlaces::test_a_late_deletion_spares_the_next_of_the_name"),
+    Mutant("a late deletion frees the next one's place", "service/redis_scripts/vacate.lua",
+           "if incarnation ~= ARGV[2] then", "if false then",
+           _REDIS + "TestPlaces::test_a_late_deletion_spares_the_next_of_the_name"),
+    # What was answered is there.
+    Mutant("replicas are not waited for", "service/redis_connection.py",
+           "if not writes or not options.wait_replicas:", "if True:",
+           _CONNECTION + "a_write_no_replica_has_is_refused_although_it_is_there"),
+    Mutant("replicas are not waited for after NOSCRIPT", "service/redis_connection.py",
+           "self._at(key, [by_source], writes, deadline)",
+           "self._at(key, [by_source], False, deadline)",
+           _CONNECTION + "a_write_is_answered_once_a_replica_has_it"),
+    Mutant("a script forgotten is not sent again", "service/redis_connection.py",
+           "except exceptions.NoScriptError:", "except ZeroDivisionError:",
+           _CONNECTION + "a_script_nobody_knows_any_more_is_sent_again"),
+    Mutant("a connection with replies left is used again", "service/redis_server.py",
+           "                replies = [await _reply(connection) for _ in commands]",
+           # redis-py disconnects by itself unless it is told not to.
+           "                whole = True\n"
+           "                read = connection.read_response\n"
+           "                replies = [await read(disconnect_on_error=False) for _ in commands]",
+           _CONNECTION + "cancelled_calls_leave_no_reply_behind"),
+    # Quotas.
+    Mutant("Redis creates without a place", "service/store_redis.py",
+           "await self._index.reserve(record, allowance, now)\n        except",
+           "pass\n        except",
+           "tests/contract/test_store_allowance.py::test_so_many_sketches_and_no_more[redis]"),
+    Mutant("SQLite creates without an allowance", "service/sqlite_transaction.py",
+           "if allowance is not None:", "if False:",
+           "tests/contract/test_store_allowance.py::test_so_many_bytes_and_no_more[sqlite]"),
+    Mutant("what a meter owes is forgotten", "service/redis_scripts/take.lua",
+           "missing = tokens - taken, 0", "missing = math.max(0, tokens - taken), 0",
+           "tests/contract/test_access_contract.py::"
+           "TestMeters::test_a_need_above_the_burst_is_met_and_owed[redis]"),
+    Mutant("a replica takes nothing from the store", "service/quota_meters.py",
+           "lot = await self._meters.take(self._tenant, self._name, missing, want, self._rate)",
+           "lot = Lot(want)",
+           _QUOTAS + "a_batch_above_the_burst_is_let_in_once_and_owed"),
+    Mutant("a quiet replica takes whole lots", "service/quota_meters.py",
+           "want = max(missing, min(self._lot, lately))", "want = max(missing, self._lot)",
+           _QUOTAS + "what_a_quiet_replica_takes_it_spends"),
+    Mutant("a lot is kept for ever", "service/quota_meters.py",
+           "if self._now() >= self._stale_at:", "if False:",
+           _QUOTAS + "a_lot_not_spent_in_time_is_dropped"),
+    Mutant("replays are paid for", "service/quotas.py",
+           "if payment.replayed:", "if False:",
+           _QUOTAS + "a_replay_and_a_refused_append_cost_nothing"),
+    # Tenants and keys.
+    Mutant("tenants share names", "service/redis_layout.py",
+           "{{{key.tenant}/{key.name}}}", "{{{key.name}}}",
+           "tests/contract/test_store_contract.py::"
+           "TestCreate::test_tenants_do_not_share_names[redis]"),
+    Mutant("every key speaks for one tenant", "service/http_context.py",
+           "return caller_of(request.scope).tenant", 'return "acme"',
+           "tests/service/test_http_access.py::"
+           "test_anothers_sketch_answers_as_one_that_does_not_exist"),
+    Mutant("every key may do everything", "service/http_access.py",
+           "caller_of(scope).check(role)", "caller_of(scope)",
+           "tests/service/test_http_access.py::test_every_route_lets_in_whom_the_table_lets_in"),
+    Mutant("an expired key lets in", "service/access.py",
+           "self._clock.now() < known.expires_at", "True", _ACCESS + "a_key_expires"),
+    Mutant("a key's public id is enough", "service/access.py",
+           "if key is None or not same or not live:", "if key is None or not live:",
+           _ACCESS + "a_key_lets_in_and_nothing_else_does"),
+    Mutant("the loss of all keys opens the door", "service/directory.py",
+           "self._had_keys = self._had_keys or bool(found.keys)",
+           "self._had_keys = bool(found.keys)",
+           _ACCESS + "who_has_lost_all_keys_is_not_open_again"),
+    # What an operator sees and keeps.
+    Mutant("replays are counted", "service/metrics.py",
+           'if request.outcome == "ok":', 'if request.outcome in ("ok", "replayed"):',
+           "tests/service/test_metrics.py::"
+           "test_updates_are_counted_in_coordinates_and_a_replay_is_not"),
+    Mutant("what all workers see is added up", "service/metrics_shared.py",
+           "sources = living if of_all else _latest(living, one.joined)", "sources = living",
+           _SHARED + "what_all_see_alike_is_taken_from_the_last_look"),
+    Mutant("counts end with their worker", "service/metrics_shared.py",
+           "sources = [*sources, *ended]", "sources = [*sources]",
+           _SHARED + "no_total_falls_when_a_worker_ends"),
+    Mutant("secrets are logged", "service/logs.py",
+           '"message": redacted(record.getMessage())', '"message": record.getMessage()',
+           "tests/service/test_logs.py::test_no_secret_is_written"),
+    Mutant("a backup's parts go unchecked", "service/backup_file.py",
+           "if self._take(_CHECKSUM_BYTES) != _checksum(start, content):",
+           "if not self._take(_CHECKSUM_BYTES):",
+           "tests/service/test_backup_file.py::test_what_was_changed_is_never_handed_out"),
+    Mutant("a backup's end goes unchecked", "service/backup_file.py",
+           "_END.unpack(content) != (count, before)", "_END.unpack(content)[0] != count",
+           "tests/service/test_backup_file.py::"
+           "test_a_sketch_that_was_left_out_or_moved_is_noticed"),
+    Mutant("a backup goes past its instant", "service/backup.py",
+           "for entry in tail.entries if entry.position <= record.position]",
+           "for entry in tail.entries]",
+           "tests/contract/test_backup.py::test_a_backup_aims_at_the_position_it_saw[memory]"),
+)  # fmt: skip
+
+MUTANTS: Final = _ALGORITHMS + _SERVICE
+
 
 def copy_tree(target: Path) -> None:
     """The sources and tests, without what tools made."""
@@ -169,8 +321,13 @@ def failing(tree: Path, tests: Sequence[str]) -> str | None:
     if done.returncode == 0:
         return None
     named = re.search(r"^FAILED ([^\n]+?)(?: - |$)", done.stdout, flags=re.MULTILINE)
-    # Failing by an exception would say that the break is clumsy, not that the test is sharp.
-    asserted = re.search(r"^E +(?:AssertionError|assert)\b", done.stdout, flags=re.MULTILINE)
+    # Failing by any exception would say that the break is clumsy, not that the test is sharp; but
+    # for a refusal that is missing, or one of our own that should not be.
+    asserted = re.search(
+        r"^E +(?:AssertionError|assert\b|Failed: DID NOT RAISE|service\.errors\.)",
+        done.stdout,
+        flags=re.MULTILINE,
+    )
     if done.returncode != 1 or named is None or asserted is None:
         raise RuntimeError(f"pytest ended with {done.returncode}:\n{done.stdout}{done.stderr}")
     return named[1]
@@ -192,7 +349,7 @@ def judge(mutant: Mutant, tree: Path) -> tuple[bool, str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Try the mutants whose names contain any of the words given, or all."""
-    parser = argparse.ArgumentParser(description="break the algorithms on purpose")
+    parser = argparse.ArgumentParser(description="break algorithms and service on purpose")
     parser.add_argument("names", nargs="*", help="parts of mutants' names")
     words = parser.parse_args(arguments).names
     chosen = [item for item in MUTANTS if not words or any(word in item.name for word in words)]

@@ -249,6 +249,25 @@ class TestPlaces:
         )
         assert total == b"0"
 
+    async def test_a_late_deletion_spares_the_next_of_the_name(self, clock: ManualClock) -> None:
+        store = redis_store(one_server(), clock, connect=Recorder)
+        recorder = store.redis
+        assert isinstance(recorder, Recorder)
+        await store.start()
+        await store.create(record())
+        recorder.sent.clear()
+        assert await store.delete(KEY)
+        deletion = len(recorder.sent)
+        second, new = await store.create(record(incarnation=SECOND))
+        assert new
+        for number in range(deletion):
+            await recorder.again(number)
+        assert await store.get(KEY) == second
+        other = replace(record(), key=SketchKey("acme", "other"))
+        with pytest.raises(QuotaExceeded):
+            await store.create(other, Allowance(sketches=1))
+        await store.close()
+
 
 async def names(store: RedisStore) -> list[Any]:
     return await store.list("acme", prefix="", limit=10, after=None)
@@ -309,21 +328,18 @@ async def test_usage_is_counted_once_for_all_replicas(clock: ManualClock) -> Non
 async def test_a_log_that_lost_its_end_is_read_anew(store: RedisStore) -> None:
     """As after a failover to a replica that had not heard of the last entries."""
     await store.create(record())
-    entries = [entry() for _ in range(3)]
-    for one in entries:
-        await append(store, one)
-    dump = {}
     keys = keys_of(store)
-    lost = await read(store)
-    assert lost.head == 3
-    digest = EMPTY_DIGEST
-    for one in entries:
+    digest, dumps = EMPTY_DIGEST, {}
+    for position in range(3):
+        if position == 2:  # all that the promoted replica has
+            for key in (keys.sketch, keys.log):
+                dumps[key] = await store.redis.command("DUMP", key, writes=False)
+        one = entry()
+        await append(store, one)
         digest = chain(digest, one.id)
-    # What the promoted replica has: the first two entries, and a third of its own.
-    await store.redis.command("XDEL", keys.log, "3-0", writes=True)
-    await store.redis.command("XSETID", keys.log, "2-0", writes=True)
-    dump["d"] = chain(chain(EMPTY_DIGEST, entries[0].id), entries[1].id)
-    await store.redis.command("HSET", keys.sketch, "p", "2", "d", dump["d"], writes=True)
+    assert (await read(store)).head == 3
+    for key, dump in dumps.items():
+        await store.redis.command("RESTORE", key, 0, dump, "REPLACE", writes=True)
     await append(store, entry(b"after the failover"))
     tail = await store.read(KEY, FIRST, 3, digest, max_bytes=NO_LIMIT)
     assert tail.checkpoint is not None

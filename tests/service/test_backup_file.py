@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -93,6 +94,19 @@ def test_a_changed_bit_is_noticed_wherever_it_is(rng: np.random.Generator) -> No
             read(bytes(data))
         data[at] ^= bit
     read(bytes(data))
+
+
+def test_what_was_changed_is_never_handed_out(rng: np.random.Generator) -> None:
+    """Each part is checked before it is used: the end, which is checked too, may be far away."""
+    data = bytearray(GOLDEN.read_bytes())
+    _, whole = read(bytes(data))
+    for at in range(len(data)):
+        bit = 1 << int(rng.integers(8))
+        data[at] ^= bit
+        with contextlib.suppress(InvalidBackup):
+            for number, sketch in enumerate(BackupReader(io.BytesIO(data)).sketches()):
+                assert sketch == whole[number]
+        data[at] ^= bit
 
 
 def test_bytes_after_the_end_are_noticed() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from service import cli
 from service.cli_backup import replacing
 from tests.service.test_cli import command, environment, run, serving
 
@@ -89,7 +90,9 @@ def test_a_harmed_backup_is_one_clear_line_and_writes_nothing(
     assert not store.exists()
 
 
-def test_what_cannot_be_done_is_one_clear_line(tmp_path: Path) -> None:
+def test_what_cannot_be_done_is_one_clear_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     store = f"sqlite:///{tmp_path / 'kept.db'}"
     file = str(tmp_path / "file")
     for arguments, words in (
@@ -103,14 +106,16 @@ def test_what_cannot_be_done_is_one_clear_line(tmp_path: Path) -> None:
         (("inspect", file), "No such file"),
         (("inspect", __file__), "not a backup"),
     ):
-        done = run(*arguments)
-        assert done.returncode == 1, arguments
-        assert words in done.stderr, done.stderr
-        assert done.stderr.count("\n") == 1
+        assert cli.main(arguments) == 1, arguments
+        said = capsys.readouterr().err
+        assert words in said, said
+        assert said.count("\n") == 1
     assert not (tmp_path / "file").exists()
     run("restore", "--store", store, "--input", str(GOLDEN))
     done = run("backup", "--store", store, "--tenant", "acme", "--sketch", "x", "--output", file)
+    assert done.returncode == 1
     assert "tenant 'acme' has no sketch 'x'" in done.stderr
+    assert done.stderr.count("\n") == 1
     done = run("backup", "--store", store, "--tenant", "acme", "--output", f"{tmp_path}/no/file")
     assert "No such file" in done.stderr
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from service import cli_doctor
+from service import cli, cli_doctor
 from service.doctor import Line
 from service.settings import Settings
 from service.sqlite_schema import VERSION
@@ -20,12 +21,21 @@ from tests.redis_servers import ServerProcess
 from tests.service.test_cli import run
 
 
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    """A SQLite store with two sketches."""
-    path = tmp_path / "kept.db"
+@pytest.fixture(scope="module")
+def restored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite store with two sketches; ask for `file`, a copy that may be harmed."""
+    path = tmp_path_factory.mktemp("restored") / "kept.db"
     backup = str(FOLDER / "tenant-v1.backup")
     assert run("restore", "--store", f"sqlite:///{path}", "--input", backup).returncode == 0
+    assert [one.name for one in path.parent.iterdir()] == ["kept.db"]  # no journal beside it
+    return path
+
+
+@pytest.fixture
+def file(restored: Path, tmp_path: Path) -> Path:
+    """A SQLite store with two sketches."""
+    path = tmp_path / "kept.db"
+    shutil.copyfile(restored, path)
     path.chmod(0o600)
     return path
 
@@ -86,12 +96,14 @@ def test_the_exit_status_and_the_json_tell_what_is_wrong(file: Path) -> None:
     assert "use a newer release" in done.stdout
 
 
-def test_what_is_no_store_is_one_line_and_status_2(tmp_path: Path) -> None:
+def test_what_is_no_store_is_one_line_and_status_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for url in (f"sqlite:///{tmp_path}/none.db", "memory://", "nonsense", "redis://:@"):
-        done = run("doctor", "--store", url)
-        assert done.returncode == 2
-        assert done.stderr.startswith("sketchd: ")
-        assert done.stderr.count("\n") == 1
+        assert cli.main(["doctor", "--store", url]) == 2
+        said = capsys.readouterr().err
+        assert said.startswith("sketchd: ")
+        assert said.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
 
 

@@ -13,4 +13,5 @@ def test_what_a_mutant_breaks_is_there(mutant: Mutant) -> None:
     text = (ROOT / mutant.file).read_text("utf-8")
     assert text.count(mutant.old) == 1
     path, _, name = mutant.test.partition("::")
-    assert f"def {name.partition('[')[0]}(" in (ROOT / path).read_text("utf-8")
+    function = name.partition("[")[0].rpartition("::")[2]
+    assert f"def {function}(" in (ROOT / path).read_text("utf-8")
