@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar, cast
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -21,6 +21,7 @@ from service import errors, metrics_catalogue
 from service.metrics_catalogue import METRICS
 from service.ports import Usage
 
+M = TypeVar("M", Counter, Histogram)
 #: The `sketch` label of what is summed; no sketch can have this name.
 OTHER: Final = metrics_catalogue.OTHER
 #: The `kind` label of a request whose sketch was not found.
@@ -97,6 +98,7 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry, version: str = "dev") -> None:
         self._registry = registry
+        self._known: dict[tuple[object, tuple[str, ...]], object] = {}
         self._update_seconds = self._histogram("sketchd_update_duration_seconds")
         self._sample_seconds = self._histogram("sketchd_sample_duration_seconds")
         self._updates = self._counter("sketchd_updates_total")
@@ -139,6 +141,15 @@ class Metrics:
             name, one.meaning, one.labels, buckets=one.buckets, registry=self._registry
         )
 
+    def _series(self, metric: M, *labels: str) -> M:
+        """The series of a counter or histogram, which are never removed. Looking one up in the
+        client's library takes longer than counting in it.
+        """
+        known = self._known.get((metric, labels))
+        if known is None:
+            known = self._known[metric, labels] = metric.labels(*labels)
+        return cast(M, known)
+
     @contextmanager
     def update(self) -> Iterator[Request]:
         """Time one update; outcome `replayed` is not counted in coordinates."""
@@ -151,10 +162,10 @@ class Metrics:
         finally:
             elapsed = time.perf_counter() - request.started
             labels = (request.transport, request.kind, request.outcome)
-            self._update_seconds.labels(*labels).observe(elapsed)
-            self._batches.labels(request.kind, request.outcome).inc()
+            self._series(self._update_seconds, *labels).observe(elapsed)
+            self._series(self._batches, request.kind, request.outcome).inc()
             if request.outcome == "ok":
-                self._updates.labels(request.kind).inc(request.coordinates)
+                self._series(self._updates, request.kind).inc(request.coordinates)
 
     @contextmanager
     def sample(self) -> Iterator[Request]:
@@ -168,7 +179,7 @@ class Metrics:
         finally:
             elapsed = time.perf_counter() - request.started
             labels = (request.transport, request.kind, request.outcome)
-            self._sample_seconds.labels(*labels).observe(elapsed)
+            self._series(self._sample_seconds, *labels).observe(elapsed)
 
     def http_finished(
         self, route: str, method: str, status: int, receipt: Receipt, timed: Timed | None
@@ -180,7 +191,7 @@ class Metrics:
         """
         family = f"{status // 100}xx" if status else "none"
         shown = method if method in _METHODS else "other"
-        self._http_requests.labels(route, shown, family).inc()
+        self._series(self._http_requests, route, shown, family).inc()
         if timed is None or receipt.timed or 0 < status < 400:
             return
         outcome = _OUTCOMES_BY_STATUS.get(status, "refused" if status < 500 else "error")
@@ -224,7 +235,7 @@ class Metrics:
         self._pool_jobs.set(jobs)
 
     def store_finished(self, operation: str, outcome: str, seconds: float) -> None:
-        self._store_seconds.labels(operation, outcome).observe(seconds)
+        self._series(self._store_seconds, operation, outcome).observe(seconds)
 
     def store_up(self, up: bool) -> None:
         self._store_up.set(1 if up else 0)
