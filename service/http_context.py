@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -125,43 +125,37 @@ async def read_body(request: Request, limit: int, first: Check | None = None) ->
         await first()
         first = None
     held.reaches(announced)
+    patience = served(request).settings.body_seconds
+    now = asyncio.get_running_loop().time
     # Neither one buffer, which moves when it grows, nor a list of chunks, which may be tiny.
     blocks = [bytearray()]
     size = 0
-    patience = served(request).settings.body_seconds
-    now = asyncio.get_running_loop().time
     began = now()
-    deadline = began + patience
-    stream = request.stream()
-    while (chunk := await _next_chunk(stream, deadline, patience)) is not None:
-        size += len(chunk)
-        if size > limit:
-            raise _too_large(limit)
-        held.reaches(size)
-        if len(blocks[-1]) > _BLOCK_BYTES:
-            blocks.append(bytearray())
-            deadline = now() + patience
-        blocks[-1] += chunk
-        if first is not None and size > _READ_UNSEEN_BYTES:
-            await first()
-            first = None
-            deadline = now() + patience
+    try:
+        async with asyncio.timeout(patience) as until:
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size > limit:
+                    raise _too_large(limit)
+                held.reaches(size)
+                if len(blocks[-1]) > _BLOCK_BYTES:
+                    blocks.append(bytearray())
+                    until.reschedule(now() + patience)
+                blocks[-1] += chunk
+                if first is not None and size > _READ_UNSEEN_BYTES:
+                    until.reschedule(None)
+                    await first()
+                    first = None
+                    until.reschedule(now() + patience)
+    except TimeoutError:
+        if not until.expired():
+            raise
+        raise TooSlow(f"the body did not come within {patience:g} seconds") from None
     if now() - began > _LONG_READ_SECONDS:
         check_still(request.scope)
     if len(blocks) > 1:
         return await served(request).pool.run(_joined, blocks)
     return bytes(blocks[0])
-
-
-async def _next_chunk(
-    stream: AsyncIterator[bytes], deadline: float, patience: float
-) -> bytes | None:
-    """What comes next of a body, None at its end. Raises TooSlow at the deadline."""
-    try:
-        async with asyncio.timeout_at(deadline):
-            return await anext(stream, None)
-    except TimeoutError:
-        raise TooSlow(f"the body did not come within {patience:g} seconds") from None
 
 
 def _joined(blocks: list[bytearray]) -> bytes:
