@@ -15,11 +15,18 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
+from starlette.types import Scope
 
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _OWN_SITES: Final = frozenset({"same-origin", "none"})
+_MARKS: Final = frozenset({b"sec-fetch-site", b"origin"})
 #: A name or IPv4 address, or an IPv6 address in brackets; then, maybe, a port.
 _AUTHORITY: Final = re.compile(r"(?:\[(?P<six>[^\]]+)\]|(?P<name>[^:\[\]]+))(?::\d*)?")
+
+
+def is_marked(scope: Scope) -> bool:
+    """Whether a request has a header by which browsers say where it comes from."""
+    return any(name in _MARKS for name, _ in scope["headers"])
 
 
 def refusal(method: str, headers: Headers, keyless: bool) -> str | None:

@@ -10,13 +10,13 @@ each body twice and break cancellation.
 from __future__ import annotations
 
 import logging
+import os
 import re
 import time
-import uuid
 from collections.abc import Callable
 from typing import Final
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import http_origins, http_problems, logs, metrics, wire
@@ -62,6 +62,7 @@ class RequestBoundary:
             return
         receipt = metrics.received("http")
         request_id = _request_id(scope)
+        sent_id = request_id.encode("ascii")
         status = 0
         held = self._bodies.begin(scope)
         # A copy: the server and the log still know the request as HEAD.
@@ -72,7 +73,7 @@ class RequestBoundary:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 held.release()  # a client may take its time to read the answer
-                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", sent_id)]
             if scope["method"] == "HEAD" and message["type"] == "http.response.body":
                 message = {**message, "body": b""}
             await send(message)
@@ -91,7 +92,9 @@ class RequestBoundary:
                 self._finished(scope["method"], asked, status, receipt)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        reason = http_origins.refusal(scope["method"], Headers(scope=scope), self._keyless())
+        reason = None
+        if http_origins.is_marked(scope):
+            reason = http_origins.refusal(scope["method"], Headers(scope=scope), self._keyless())
         if reason is not None:
             self._told.rejected("cross_origin")
             await http_problems.response(403, "cross_origin", reason)(scope, receive, send)
@@ -109,13 +112,16 @@ class RequestBoundary:
 
 
 def _request_id(scope: Scope) -> str:
-    given = Headers(scope=scope).get("x-request-id", "")
-    return given if _SANE_ID.fullmatch(given) else new_id()
+    for name, value in scope["headers"]:  # in lower case, by the rules of ASGI
+        if name == b"x-request-id":
+            given = value.decode("latin-1")
+            return given if _SANE_ID.fullmatch(given) else new_id()
+    return new_id()
 
 
 def new_id() -> str:
     """An id for a request that has none."""
-    return uuid.uuid4().hex
+    return os.urandom(16).hex()
 
 
 def _log_access(method: str, scope: Scope, route: str, status: int, seconds: float) -> None:
