@@ -10,6 +10,7 @@ import pytest
 
 from service.errors import StoreUnavailable
 from service.ports import EMPTY_DIGEST, chain
+from service.redis_connection import Script
 from service.redis_parts import CHUNK_BYTES
 from service.store_redis import RedisStore
 from tests.contract.changes import KEY, ManualClock, append, append_many, compact, entry, record
@@ -66,18 +67,19 @@ async def test_an_attachment_whose_sender_goes_leaves_nothing(
     store: RedisStore, server: ServerProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await store.create(record())
-    commands = store.redis.commands
+    run = store.redis.run
     reached = asyncio.Event()
 
-    async def stuck(batch: Any, **how: Any) -> Any:
-        if batch[0][:1] == ("HSET",) and batch[0][2] == "2":
+    async def stuck(script: Script, keys: Any, args: Any, **how: Any) -> Any:
+        if script.name == "stage" and args[0] == 2:
             reached.set()
             await asyncio.Event().wait()
-        return await commands(batch, **how)
+        return await run(script, keys, args, **how)
 
-    monkeypatch.setattr(store.redis, "commands", stuck)
+    monkeypatch.setattr(store.redis, "run", stuck)
     sending = asyncio.create_task(append(store, entry(b"p", attachment=bytes(4 * CHUNK_BYTES))))
-    await reached.wait()
+    async with asyncio.timeout(20):
+        await reached.wait()
     assert parts(server)
     sending.cancel()
     with pytest.raises(asyncio.CancelledError):
