@@ -58,7 +58,7 @@ async def _backup(options: argparse.Namespace, settings: Settings) -> int:
 
         def progress(name: str, saved: Saved) -> None:
             share = saved.sketches / total if whole and total else None
-            line.show(share, f"{saved.sketches} sketches, {_size(saved.state_bytes)}  {name}")
+            line.show(share, f"{_sketches(saved.sketches)}, {_size(saved.state_bytes)}  {name}")
 
         with replacing(Path(options.output)) as stream:
             writer = BackupWriter(stream, head)
@@ -71,7 +71,7 @@ async def _backup(options: argparse.Namespace, settings: Settings) -> int:
     line.clear()
     for reason in saved.left_out.values():
         print(f"sketchd: left out: {reason}", file=sys.stderr)
-    print(f"{saved.sketches} sketches of tenant {options.tenant}, {size} bytes: {options.output}")
+    print(f"{_sketches(saved.sketches)} of tenant {options.tenant}, {size} bytes: {options.output}")
     return 1 if saved.left_out else 0
 
 
@@ -92,7 +92,7 @@ def _restore(options: argparse.Namespace) -> int:
         done = asyncio.run(_write(settings, stream, target, line))
     line.clear()
     left = f", {done.skipped} left as they were" if done.skipped else ""
-    print(f"{done.written} sketches restored to tenant {tenant}{left}")
+    print(f"{_sketches(done.written)} restored to tenant {tenant}{left}")
     return 0
 
 
@@ -127,7 +127,7 @@ def _inspect(file: str) -> int:
                 f"{sketch.updates} updates{'' if sketch.exact else ' not exact'}{ttl}{sealed}  ok"
             )
             count += 1
-        print(f"{count} sketches, {reader.size} bytes, every checksum agrees")
+        print(f"{_sketches(count)}, {reader.size} bytes, every checksum agrees")
     return 0
 
 
@@ -189,6 +189,10 @@ class ProgressLine:
         """Leave the line to others."""
         if self.shown:
             print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+
+def _sketches(count: int) -> str:
+    return f"{count} sketch" if count == 1 else f"{count} sketches"
 
 
 def _size(count: int) -> str:
