@@ -1,6 +1,6 @@
 """Updates a second that are durable, folded and compacted, over HTTP.
 
-    python -m benchmarks.durable_ingest [--store sqlite|redis|memory] [--replicas N]
+    python -m benchmarks.durable_ingest [--store sqlite|redis|memory] [--replicas N …]
         [--clients N] [--sketches N] [--seconds S] [--formats F …] [--batches B …]
         [--small] [--json FILE] [--write]
 
@@ -50,7 +50,7 @@ class Load:
     """What is asked of every row."""
 
     stores: Sequence[str]
-    replicas: int
+    replicas: Sequence[int]
     clients: int
     sketches: int
     seconds: float
@@ -67,18 +67,27 @@ class Case:
     store: str
     form: str
     batch: int
+    replicas: int = 1
 
 
 def cases_of(load: Load) -> list[Case]:
-    """The rows of a run: the floor and appending alone with the largest batches only."""
+    """The rows of a run: the floor, appending alone, and all but the first number of replicas
+    with the largest batches only.
+    """
     largest = max(load.batches)
     cases = [Case("nothing", "none", form, largest) for form in load.formats]
+    first, *more = load.replicas
     for store in load.stores:
-        cases += [Case("append", store, form, largest) for form in load.formats]
+        cases += [Case("append", store, form, largest, first) for form in load.formats]
         cases += [
-            Case("sustained", store, form, batch)
+            Case("sustained", store, form, batch, first)
             for form in load.formats
             for batch in sorted(load.batches, reverse=True)
+        ]
+        cases += [
+            Case("sustained", store, form, largest, replicas)
+            for replicas in more
+            for form in load.formats
         ]
     return cases
 
@@ -162,7 +171,7 @@ def measure_case(case: Case, load: Load, seed: int) -> Row:
             settings = ENDLESS if case.mode == "append" else {}
             replicas = [
                 stack.enter_context(serve(folder, store.url, **settings))
-                for _ in range(load.replicas)
+                for _ in range(case.replicas)
             ]
             served = Served(replicas, store)
         stack.callback(served.http.close)
@@ -199,6 +208,7 @@ def _measured(case: Case, load: Load, source: Stream, served: Served) -> Row:
     return {
         "mode": case.mode,
         "store": case.store,
+        "replicas": case.replicas,
         "format": case.form,
         "batch": case.batch,
         "updates": batches * case.batch / seconds,
@@ -240,7 +250,8 @@ def targets_of(rows: Sequence[Row]) -> list[Target]:
             "M updates/s", bounds[row["mode"], row["format"]], row["updates"] / 1e6, at_least=True,
         )
         for row in rows
-        if (row["mode"], row["format"]) in bounds and row["batch"] == max(r["batch"] for r in rows)
+        if row["replicas"] == 1
+        and (row["mode"], row["format"]) in bounds and row["batch"] == max(r["batch"] for r in rows)
     ]  # fmt: skip
 
 
@@ -255,7 +266,10 @@ def plot(rows: Sequence[Row], path: Path) -> None:
     figure, axes = plt.subplots(figsize=(8.0, 0.3 * len(rows) + 1.0), layout="constrained")
     colours = {"nothing": "0.8", "append": "tab:orange", "sustained": "tab:blue"}
     axes.barh(place, [row["updates"] for row in rows], color=[colours[r["mode"]] for r in rows])
-    labels = [f"{r['mode']}, {r['store']}, {r['format']} of {r['batch']:,}" for r in rows]
+    labels = [
+        f"{r['mode']}, {r['store']}, {r['replicas']} replica(s), {r['format']} of {r['batch']:,}"
+        for r in rows
+    ]
     axes.set_yticks(place, labels, fontsize=7)
     axes.set_xscale("log")
     axes.set_xlabel("durable updates a second")
@@ -266,6 +280,7 @@ def plot(rows: Sequence[Row], path: Path) -> None:
 COLUMNS: Final = (
     Column("served", "mode"),
     Column("store", "store"),
+    Column("replicas", "replicas"),
     Column("format", "format"),
     Column("batch", "batch", "{:,}"),
     Column("updates/s", "updates", "{:,.0f}"),
@@ -297,7 +312,7 @@ def benchmark(load: Load | None) -> Benchmark:
         name="durable_ingest",
         about=(__doc__ or "").splitlines()[0],
         caveats=(
-            f"{shown.replicas} replica(s), {shown.clients} clients, {shown.sketches} sketches of "
+            f"{shown.clients} clients, {shown.sketches} sketches of "
             f"n = {shown.n:,} at the defaults, {shown.seconds:g} s a row: the processes of one "
             "machine, senders and store included, share its processors.",
             "sustained counts the time until every state was read back and no log was due for "
@@ -311,8 +326,8 @@ def benchmark(load: Load | None) -> Benchmark:
     )
 
 
-USUAL: Final = Load(STORES["sqlite"], 1, 16, 8, 10.0, FORMATS, BATCHES)
-SMALL: Final = Load(STORES["sqlite"], 1, 4, 2, 0.3, FORMATS, (1_000,), 1 << 12)
+USUAL: Final = Load(STORES["sqlite"] + STORES["redis"], (1, 2), 16, 8, 6.0, FORMATS, BATCHES)
+SMALL: Final = Load(STORES["sqlite"], (1,), 4, 2, 0.3, FORMATS, (1_000,), 1 << 12)
 BENCHMARK: Final = benchmark(None)
 
 
@@ -320,7 +335,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The command line of `python -m benchmarks.durable_ingest`."""
     options = argparse.ArgumentParser(add_help=False)
     options.add_argument("--store", choices=STORES)
-    options.add_argument("--replicas", type=int)
+    options.add_argument("--replicas", type=int, nargs="+")
     options.add_argument("--clients", type=int)
     options.add_argument("--sketches", type=int)
     options.add_argument("--seconds", type=float)

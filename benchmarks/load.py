@@ -287,7 +287,7 @@ def benchmark(load: Load | None) -> Benchmark:
     )
 
 
-USUAL: Final = Load(STORES["sqlite"], (1, 2), 64, 1000, 20.0, 100)
+USUAL: Final = Load(STORES["sqlite"] + STORES["redis"], (1, 2), 64, 1000, 10.0, 100)
 SMALL: Final = Load(STORES["sqlite"], (1,), 8, 10, 0.5, 10, 1 << 12)
 BENCHMARK: Final = benchmark(None)
 
