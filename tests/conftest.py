@@ -16,6 +16,12 @@ __all__ = ["redis_server", "session_redis"]
 
 DEFAULT_SEED = 20251003
 
+# No test is timed: what a busy machine interrupts has not failed.
+hypothesis.settings.register_profile(
+    "untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("untimed")
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add --seed."""
