@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -29,6 +30,9 @@ JSON = "application/json"
 TENSORS = "application/x-safetensors"
 OCTETS = "application/octet-stream"
 PROBLEM = "application/problem+json"
+
+#: uvicorn closes a connection after 5 s without a request.
+_IDLE_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,7 @@ class Ledger:
         self.client = httpx.Client(base_url=url, timeout=30)
         self.url = url
         self._raw = http.client.HTTPConnection(url.partition("//")[2], timeout=30)
+        self._answered = time.monotonic()
         self.accounts: dict[str, Account] = {}
         self.requests = 0
         self.answers: Counter[int] = Counter()
@@ -96,6 +101,18 @@ class Ledger:
     ) -> Exchange:
         """One hostile request, its answer checked and booked."""
         sent = {"content-type": JSON, **(more or {})}
+        if time.monotonic() - self._answered > _IDLE_SECONDS:
+            self._raw.close()  # the service may be about to, which nobody could tell from a failure
+        try:
+            exchange = self._exchange(method, target, body, sent)
+        except Exception:
+            self._raw.close()  # so that a second attempt fails by itself, or not
+            raise
+        self._answered = time.monotonic()
+        self.book(exchange)
+        return exchange
+
+    def _exchange(self, method: str, target: str, body: bytes, sent: Mapping[str, str]) -> Exchange:
         # Not through httpx, which tidies targets and refuses odd headers.
         self._raw.putrequest(method, target, "host" in sent, skip_accept_encoding=True)
         for name, value in sent.items():
@@ -104,9 +121,7 @@ class Ledger:
         self._raw.endheaders(body)
         answer = self._raw.getresponse()
         headers = {name.lower(): value for name, value in answer.getheaders()}
-        exchange = Exchange(method, target, body, sent, answer.status, headers, answer.read())
-        self.book(exchange)
-        return exchange
+        return Exchange(method, target, body, sent, answer.status, headers, answer.read())
 
     def book(self, exchange: Exchange) -> None:
         """Check an answer and all it may have changed."""

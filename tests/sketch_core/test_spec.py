@@ -264,7 +264,7 @@ def _requests() -> st.SearchStrategy[dict[str, Any]]:
             "width": st.integers(1, 1 << 22),
             "upper_width": st.integers(1, 1 << 22),
             "estimate_width": st.integers(1, 1 << 22),
-            "depth": st.integers(0, 15).map(lambda half: 2 * half + 1),
+            "depth": st.integers(1, 15).map(lambda half: 2 * half + 1),
         },
     )
     return st.tuples(vector | matrix, optional).map(lambda pair: {**pair[0], **pair[1]})
