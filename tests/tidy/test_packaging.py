@@ -15,8 +15,9 @@ from tests.tidy.tree import ROOT
 
 LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
-#: What the project is installed with; lock.txt holds the tool that makes them.
-INSTALLED = [path for path in LOCKS if path.stem != "lock"]
+#: What the project is installed with; lock.txt holds the tool that makes them, weights.txt the
+#: transformer of an example.
+INSTALLED = [path for path in LOCKS if path.stem not in ("lock", "weights")]
 EXTRAS = {"run": [], "demo": ["demo"], "dev": ["demo", "dev"]}
 
 
