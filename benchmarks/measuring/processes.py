@@ -115,6 +115,7 @@ def serve(folder: Path, store: str, **settings: object) -> Server:
     environment |= {f"SKETCHD_{name.upper()}": str(value) for name, value in settings.items()}
     environment.setdefault("SKETCHD_LOG_LEVEL", "error")
     command = [sys.executable, "-m", "service", "serve", "--host", "127.0.0.1", "--port", "0"]
+    command += ["--grpc-port", "0"]
     return Server([*command, "--store", store], environment, folder / "service.log")
 
 

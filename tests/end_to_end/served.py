@@ -20,14 +20,18 @@ class ServedProcess:
     """
 
     def __init__(
-        self, folder: Path, settings: Mapping[str, object], store: str | None = None
+        self,
+        folder: Path,
+        settings: Mapping[str, object],
+        store: str | None = None,
+        grpc_port: int = 0,
     ) -> None:
         folder.mkdir(exist_ok=True)
         store = store if store is not None else f"sqlite:///{folder / 'store.db'}"
         self.log = folder / "service.log"
         self._arguments = [
             sys.executable, "-m", "service", "serve",
-            "--host", "127.0.0.1", "--port", "0", "--store", store,
+            "--host", "127.0.0.1", "--port", "0", "--grpc-port", str(grpc_port), "--store", store,
         ]  # fmt: skip
         self._environment = {
             name: value for name, value in os.environ.items() if not name.startswith("SKETCHD_")

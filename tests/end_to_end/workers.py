@@ -16,7 +16,7 @@ import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 ROOT = Path(__file__).parents[2]
-_READY = re.compile(r"^sketchd ready: http (http://\S+) store", flags=re.MULTILINE)
+_READY = re.compile(r"^sketchd ready: http (https?://\S+) ", flags=re.MULTILINE)
 PATIENCE_SECONDS = 30.0
 
 
@@ -116,15 +116,17 @@ def alive(pid: int) -> bool:
 
 
 @contextmanager
-def serving(folder: Path, workers: int, **settings: object) -> Iterator[Service]:
+def serving(
+    folder: Path, workers: int, grpc_port: int = 0, **settings: object
+) -> Iterator[Service]:
     """Serve a SQLite file until the block ends; what is left then is killed."""
     log = folder / "service.log"
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith("SKETCHD_")
     } | {f"SKETCHD_{name.upper()}": str(value) for name, value in settings.items()}
     arguments = [
-        sys.executable, "-m", "service", "serve", "--port", "0", "--workers", str(workers),
-        "--store", f"sqlite:///{folder / 'store.db'}",
+        sys.executable, "-m", "service", "serve", "--port", "0", "--grpc-port", str(grpc_port),
+        "--workers", str(workers), "--store", f"sqlite:///{folder / 'store.db'}",
     ]  # fmt: skip
     with log.open("wb") as errors:
         process = subprocess.Popen(

@@ -31,9 +31,9 @@ def command(*arguments: str) -> list[str]:
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """The environment without settings of the machine's, and with these."""
+    """The environment without settings of the machine's, with these, and without gRPC's port."""
     kept = {name: one for name, one in os.environ.items() if not name.startswith("SKETCHD_")}
-    return {**kept, "PYTHONPATH": str(ROOT), **variables}
+    return {**kept, "PYTHONPATH": str(ROOT), "SKETCHD_GRPC_PORT": "0", **variables}
 
 
 def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
