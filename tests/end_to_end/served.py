@@ -14,7 +14,7 @@ _READY = re.compile(rb"http (http://\S+)")
 
 
 class ServedProcess:
-    """`python -m service serve`, on a SQLite file unless told otherwise.
+    """`python -m service serve`, on a SQLite file and without gRPC unless told otherwise.
 
     url: where it listens, while it does. log: what it writes to standard error.
     """
@@ -24,14 +24,14 @@ class ServedProcess:
         folder: Path,
         settings: Mapping[str, object],
         store: str | None = None,
-        grpc_port: int = 0,
     ) -> None:
         folder.mkdir(exist_ok=True)
+        settings = {"grpc_port": 0, **settings}
         store = store if store is not None else f"sqlite:///{folder / 'store.db'}"
         self.log = folder / "service.log"
         self._arguments = [
             sys.executable, "-m", "service", "serve",
-            "--host", "127.0.0.1", "--port", "0", "--grpc-port", str(grpc_port), "--store", store,
+            "--host", "127.0.0.1", "--port", "0", "--store", store,
         ]  # fmt: skip
         self._environment = {
             name: value for name, value in os.environ.items() if not name.startswith("SKETCHD_")

@@ -116,17 +116,16 @@ def alive(pid: int) -> bool:
 
 
 @contextmanager
-def serving(
-    folder: Path, workers: int, grpc_port: int = 0, **settings: object
-) -> Iterator[Service]:
-    """Serve a SQLite file until the block ends; what is left then is killed."""
+def serving(folder: Path, workers: int, **settings: object) -> Iterator[Service]:
+    """Serve a SQLite file until the block ends; what is left then is killed. gRPC only if set."""
+    settings = {"grpc_port": 0, **settings}
     log = folder / "service.log"
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith("SKETCHD_")
     } | {f"SKETCHD_{name.upper()}": str(value) for name, value in settings.items()}
     arguments = [
-        sys.executable, "-m", "service", "serve", "--port", "0", "--grpc-port", str(grpc_port),
-        "--workers", str(workers), "--store", f"sqlite:///{folder / 'store.db'}",
+        sys.executable, "-m", "service", "serve", "--port", "0", "--workers", str(workers),
+        "--store", f"sqlite:///{folder / 'store.db'}",
     ]  # fmt: skip
     with log.open("wb") as errors:
         process = subprocess.Popen(
