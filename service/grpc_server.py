@@ -103,6 +103,7 @@ def options(settings: Settings) -> list[tuple[str, int]]:
         ("grpc.keepalive_time_ms", _milliseconds(settings.grpc_keepalive_seconds)),
         ("grpc.keepalive_timeout_ms", _milliseconds(settings.grpc_keepalive_timeout_seconds)),
         # Asked on its own, and allowed to ask, while no RPC is under way too.
+        ("grpc.http2.ping_timeout_ms", _milliseconds(settings.grpc_keepalive_timeout_seconds)),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_ping_interval_without_data_ms", _milliseconds(_PING_SECONDS)),
     ]
