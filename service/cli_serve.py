@@ -144,7 +144,7 @@ def serve_on(settings: Settings, ports: Ports, worker: WorkerEnd | None = None) 
     rpcs = None
     if settings.grpc_port:
         rpcs = GrpcServer(
-            [],
+            [composition.grpc_handlers(runtime)],
             settings.host,
             settings.grpc_port,
             certificates.credentials,
