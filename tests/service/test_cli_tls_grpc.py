@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -95,8 +96,14 @@ def test_only_tls_and_only_with_the_right_root(certificates: Certificates) -> No
         stranger = grpc.ssl_channel_credentials(trustme.CA().cert_pem.bytes())
         assert answer(port, stranger) is grpc.StatusCode.UNAVAILABLE
         assert answer(port, None) is grpc.StatusCode.UNAVAILABLE
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as raw:
+            raw.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            while raw.recv(4096):
+                pass
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
+        assert process.stderr is not None
+        assert process.stderr.read() == ""  # who knocks cannot fill the log
 
 
 def test_clients_must_show_a_certificate_where_told_so(certificates: Certificates) -> None:
