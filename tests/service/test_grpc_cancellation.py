@@ -77,29 +77,28 @@ class Chaos:
             patience = float(self._rng.exponential(0.004)) if self._rng.random() < 0.8 else 30.0
             expires = self._rng.random() < 0.3
             made = getattr(self._stub, method)(request, timeout=patience if expires else 30)
-            cancel = None
+            gone = asyncio.Event()
             if not expires:
-                cancel = asyncio.get_running_loop().call_later(patience, made.cancel)
+                loop = asyncio.get_running_loop()
+                loop.call_later(patience, lambda: made.cancel() and gone.set())
             try:
                 return [one async for one in made] if method in STREAMS else await made
             except asyncio.CancelledError:
-                assert made.cancelled()
-            except grpc.aio.AioRpcError as error:
-                if not _is_cut_off(error):
+                if not gone.is_set():
                     raise
-            finally:
-                if cancel is not None:
-                    cancel.cancel()
+            except grpc.aio.AioRpcError as error:
+                if not (_is_late(error) if expires else gone.is_set()):
+                    raise
             self.cancelled += 1
             return None
 
 
-def _is_cut_off(error: grpc.aio.AioRpcError) -> bool:
-    """Whether the client's own end is what the error speaks of."""
-    # What grpc.aio's client says when it wanted to send more after its time was over.
+def _is_late(error: grpc.aio.AioRpcError) -> bool:
+    """Whether the call's time was over."""
+    # What grpc.aio's client says when it wanted to send more after that.
     if error.code() is grpc.StatusCode.INTERNAL:
         return error.details() == "Internal error from Core"
-    return error.code() in (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
+    return error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
 
 
 STREAMS = {"UpdateStream", "GetSnapshot"}
