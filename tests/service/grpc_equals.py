@@ -53,7 +53,9 @@ class Refused:
 def over_http(service: Both, asked: Asked) -> Any:
     """The answer, or Refused."""
     method, path = _ROUTES[asked.op]
-    headers = {} if asked.key is None else {"idempotency-key": asked.key.encode("latin-1")}
+    headers: dict[str, Any] = {}
+    if asked.key is not None:
+        headers["idempotency-key"] = asked.key.encode("latin-1")
     content = b""
     if isinstance(asked.body, bytes):
         content = asked.body

@@ -75,7 +75,7 @@ class Traffic:
 
     def _repeated(self) -> Asked:
         """A retry under its key, or the key for something else."""
-        old = self._one(self._sent)
+        old: Asked = self._one(self._sent)
         if self._rng.random() < 0.6:
             return old
         return Asked("update", old.name, {"index": [1], "delta": [3.0]}, old.key)
@@ -94,7 +94,8 @@ class Traffic:
     def _key(self) -> str | None:
         if self._often(0.6):
             return None
-        return self._one([f"key {self._rng.integers(1 << 40)}", "é", "x" * 256, "again"])
+        found: str = self._one([f"key {self._rng.integers(1 << 40)}", "é", "x" * 256, "again"])
+        return found
 
     def _numbers(self, count: int) -> list[float]:
         found = [float(one) for one in np.round(self._rng.normal(0, 9, count), 3)]
@@ -182,12 +183,14 @@ class Traffic:
         if self._often(0.15):
             kind = self._one(["vector", "matrix", "tensor"])
         wide = D + 1 if self._often(0.05) else D
+        choices: list[dict[str, Any]] = [{}]
         if kind == "matrix":
             several = {"queries": [self._numbers(wide) for _ in range(int(self._rng.integers(3)))]}
-            return self._one([{}, {"x": self._numbers(wide)}, several, several | {"x": [1.0] * D}])
-        if kind == "tensor":
-            return self._one([{}, {"X": [self._numbers(wide), self._numbers(wide)]}])
-        return {}
+            choices = [{}, {"x": self._numbers(wide)}, several, several | {"x": [1.0] * D}]
+        elif kind == "tensor":
+            choices = [{}, {"X": [self._numbers(wide), self._numbers(wide)]}]
+        query: dict[str, Any] = self._one(choices)
+        return query
 
     def _sample(self, name: str) -> Asked:
         body = self._query(name)
@@ -200,7 +203,7 @@ class Traffic:
         more = {"as_safetensors": self._often(0.3)}
         matrices = [one for one in ("x", "queries", "X") if one in body]
         if matrices and self._often(0.3) and all(body[one] for one in matrices):
-            given = {one: np.array(body.pop(one)) for one in matrices}
+            given: dict[str, Any] = {one: np.array(body.pop(one)) for one in matrices}
             texts = {key: str(value).lower() for key, value in body.items()}
             return Asked("sample", name, tensors(given, **texts), more=more)
         return Asked("sample", name, body, more=more)

@@ -78,9 +78,13 @@ class Chaos:
             expires = self._rng.random() < 0.3
             made = getattr(self._stub, method)(request, timeout=patience if expires else 30)
             gone = asyncio.Event()
+
+            def go() -> None:
+                if made.cancel():
+                    gone.set()
+
             if not expires:
-                loop = asyncio.get_running_loop()
-                loop.call_later(patience, lambda: made.cancel() and gone.set())
+                asyncio.get_running_loop().call_later(patience, go)
             try:
                 return [one async for one in made] if method in STREAMS else await made
             except asyncio.CancelledError:
