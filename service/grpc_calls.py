@@ -15,7 +15,8 @@ from typing import Any, Final
 import grpc
 
 from service import grpc_errors, logs, metrics, problems
-from service.errors import ServiceError
+from service.body_blocks import BLOCK_BYTES
+from service.errors import InvalidRequest, ServiceError, TooSlow
 from service.grpc_access import ROLES, metadata_value
 from service.grpc_context import Call, GrpcServed
 from service.metrics import Receipt, Timed
@@ -43,21 +44,29 @@ class Boundary:
     def __init__(self, served: GrpcServed) -> None:
         self._served = served
 
-    def unary(self, method: str, serve: Serve) -> Callable[[bytes, Any], Awaitable[bytes | None]]:
-        """A handler of one message in, one out."""
+    def unary(self, method: str, serve: Serve) -> Callable[[Any, Any], Awaitable[bytes | None]]:
+        """A handler of one message in, one out, for a server that leaves it to read the message.
 
-        async def handle(raw: bytes, context: Any) -> bytes | None:
-            return await self._around(method, context, lambda call: _with_body(call, raw, serve))
+        grpc's own would read it first, and hold what anybody sends, for as long as it takes.
+        """
+
+        async def handle(_: Any, context: Any) -> bytes | None:
+            return await self._around(
+                method, context, lambda call: _with_body(call, context, serve)
+            )
 
         return handle
 
     def answers(
         self, method: str, serve: ServeAnswers
-    ) -> Callable[[bytes, Any], Awaitable[bytes | None]]:
-        """A handler of one message in, a stream out."""
+    ) -> Callable[[Any, Any], Awaitable[bytes | None]]:
+        """A handler of one message in, a stream out; it is read as that of `unary`."""
 
-        async def handle(raw: bytes, context: Any) -> bytes | None:
-            return await self._around(method, context, lambda call: serve(call, raw, context))
+        async def serve_message(call: Call, context: Any) -> None:
+            await serve(call, await _message(call, context), context)
+
+        async def handle(_: Any, context: Any) -> bytes | None:
+            return await self._around(method, context, lambda call: serve_message(call, context))
 
         return handle
 
@@ -126,9 +135,30 @@ class Boundary:
             _ACCESS.info("RPC %s", method, extra={"fields": fields})
 
 
-async def _with_body(call: Call, raw: bytes, serve: Serve) -> bytes:
+async def _message(call: Call, context: Any) -> bytes:
+    """The one message of an RPC. Raises TooSlow, and InvalidRequest where there is none.
+
+    How much of it has come cannot be seen: it has the time that the largest one may take.
+    """
+    settings = call.served.settings
+    patience = settings.body_seconds * max(1.0, settings.grpc_max_message_bytes / BLOCK_BYTES)
+    try:
+        async with asyncio.timeout(patience) as until:
+            raw = await context.read()
+    except TimeoutError:
+        if not until.expired():
+            raise
+        raise TooSlow(f"the message did not come within {patience:g} seconds") from None
+    if raw is grpc.aio.EOF:
+        raise InvalidRequest("there is no message", code="malformed_protobuf", malformed=True)
+    message: bytes = raw
+    return message
+
+
+async def _with_body(call: Call, context: Any, serve: Serve) -> bytes:
     """Serve one message, whose bytes are held meanwhile."""
     body = call.body()
+    raw = await _message(call, context)
     try:
         call.check_size(raw)
         body.reaches(len(raw))
