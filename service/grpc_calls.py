@@ -94,11 +94,14 @@ class Boundary:
                 code = grpc.StatusCode.OK
                 return answer
             except Exception as failure:
-                if _is_gone(context):
+                if _is_gone(context, failure):
                     raise asyncio.CancelledError from failure  # by the client, or its deadline
                 refusal = self._refused(method, request_id, receipt, failure)
                 code = refusal.code
-                await context.abort(refusal.code, refusal.message, refusal.trailers)
+                try:
+                    await context.abort(refusal.code, refusal.message, refusal.trailers)
+                except grpc.aio.InternalError as lost:
+                    raise asyncio.CancelledError from lost  # gone in this very moment
             finally:
                 self._finished(method, context, code, receipt)
         raise AssertionError("abort raises")
@@ -167,9 +170,13 @@ async def _with_body(call: Call, context: Any, serve: Serve) -> bytes:
         body.release()
 
 
-def _is_gone(context: Any) -> bool:
-    """Whether nobody is there any more to be told how the RPC ended."""
-    return bool(context.cancelled() or context.done())
+def _is_gone(context: Any, failure: Exception) -> bool:
+    """Whether nobody is there any more to be told how the RPC ended.
+
+    grpc may know before its context does: then it fails to send, or to read.
+    """
+    lost = isinstance(failure, grpc.aio.InternalError)
+    return bool(lost or context.cancelled() or context.done())
 
 
 def told(failure: Exception, counts: metrics.Metrics) -> ServiceError:
