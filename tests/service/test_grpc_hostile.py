@@ -82,7 +82,7 @@ def test_damaged_messages_are_the_callers_fault(both: Both, rng: np.random.Gener
             failure: Any = error
             assert failure.code() in FAULTS, (method, body, failure.details())
             refused += 1
-    assert served > 100
+    assert served > 30
     assert refused > 100
     for name in SPECS:  # all of them still answer
         both.stub.GetSketch(pb.GetSketchRequest(name=name))
