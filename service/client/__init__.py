@@ -26,7 +26,7 @@ from service.client.errors import (
     Unavailable,
     Unreachable,
 )
-from service.client.operations import SampleOf, Update
+from service.client.inputs import SampleOf, Update
 from service.client.retry import Retry
 from service.client.sync_client import Client
 from service.client.sync_sketch import Sketch

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from service.client import inputs
 from service.client import operations as ops
 from service.client.answers import Acknowledgement, Estimate, Info, Norm, Sample, Snapshot
 from service.client.arrays import indices
@@ -28,7 +29,7 @@ class AsyncSketch:
 
     def __init__(self, client: AsyncClient, name: str) -> None:
         self._client = client
-        self._name = ops.checked_name(name)
+        self._name = inputs.checked_name(name)
 
     def __repr__(self) -> str:
         return f"<AsyncSketch {self._name} of {self._client.url}>"
@@ -53,10 +54,10 @@ class AsyncSketch:
         timeout: float | None = None,
     ) -> Acknowledgement:
         """Add delta (b,) to y at index (b,), or to x of a matrix; durable when this returns."""
-        asked = ops.Update(
+        asked = inputs.Update(
             self._name, index, delta, operand=operand, idempotency_key=idempotency_key
         )
-        return await self._client._call(ops.add(asked), timeout)
+        return await self._client._call(inputs.add(asked), timeout)
 
     async def update_entries(
         self,
@@ -69,7 +70,7 @@ class AsyncSketch:
         timeout: float | None = None,
     ) -> Acknowledgement:
         """Add delta (b,) to an operand at (row, column), (b,) each."""
-        asked = ops.Update(
+        asked = inputs.Update(
             self._name,
             row=row,
             column=column,
@@ -77,7 +78,7 @@ class AsyncSketch:
             operand=operand,
             idempotency_key=idempotency_key,
         )
-        return await self._client._call(ops.add(asked), timeout)
+        return await self._client._call(inputs.add(asked), timeout)
 
     async def update_rows(
         self,
@@ -89,10 +90,10 @@ class AsyncSketch:
         timeout: float | None = None,
     ) -> Acknowledgement:
         """Add values (b, d) to the rows (b,) of an operand. float16, 32 and 64 go as they are."""
-        asked = ops.Update(
+        asked = inputs.Update(
             self._name, row=row, values=values, operand=operand, idempotency_key=idempotency_key
         )
-        return await self._client._call(ops.add(asked), timeout)
+        return await self._client._call(inputs.add(asked), timeout)
 
     async def sample(
         self,
@@ -109,8 +110,8 @@ class AsyncSketch:
         count: the spec's `samples` where it is None. replacement: where it is None false, of a
         tensor true. draw: which of the independent lists.
         """
-        asked = ops.SampleOf(self._name, count, replacement, draw, x, X)
-        return (await self._client._call(ops.draw_of(asked), timeout))[0]
+        asked = inputs.SampleOf(self._name, count, replacement, draw, x, X)
+        return (await self._client._call(inputs.draw_of(asked), timeout))[0]
 
     async def sample_each(
         self,
@@ -122,8 +123,8 @@ class AsyncSketch:
         timeout: float | None = None,
     ) -> list[Sample]:
         """One sample for each row of queries (q, d), all of one state."""
-        asked = ops.draw_of(ops.SampleOf(self._name, count, replacement, draw))
-        return await self._client._call(ops.with_queries(asked, queries), timeout)
+        asked = inputs.draw_of(inputs.SampleOf(self._name, count, replacement, draw))
+        return await self._client._call(inputs.with_queries(asked, queries), timeout)
 
     async def estimate(
         self,
@@ -134,14 +135,14 @@ class AsyncSketch:
         timeout: float | None = None,
     ) -> Estimate:
         """y at index, (b,) or of a tensor (b, 2)."""
-        asked = ops.EstimateAt(self._name, indices(index, "index"), ops.query_of(x, X))
+        asked = ops.EstimateAt(self._name, indices(index, "index"), inputs.query_of(x, X))
         return (await self._client._call(asked, timeout))[0]
 
     async def estimate_each(
         self, index: object, queries: object, *, timeout: float | None = None
     ) -> list[Estimate]:
         """y at index (b,) for each row of queries (q, d), all of one state."""
-        asked = ops.EstimateAt(self._name, indices(index, "index"), ops.queries_of(queries))
+        asked = ops.EstimateAt(self._name, indices(index, "index"), inputs.queries_of(queries))
         return await self._client._call(asked, timeout)
 
     async def norm(
@@ -153,14 +154,14 @@ class AsyncSketch:
         timeout: float | None = None,
     ) -> Norm:
         """‖y‖_power, of the spec's power where it is None; of softmax ln Σ exp(y/temperature)."""
-        asked = ops.NormOf(self._name, ops.real(power, "power"), ops.query_of(x, X))
+        asked = ops.NormOf(self._name, inputs.real(power, "power"), inputs.query_of(x, X))
         return (await self._client._call(asked, timeout))[0]
 
     async def norm_each(
         self, queries: object, power: float | None = None, *, timeout: float | None = None
     ) -> list[Norm]:
         """The norm for each row of queries (q, d), all of one state."""
-        asked = ops.NormOf(self._name, ops.real(power, "power"), ops.queries_of(queries))
+        asked = ops.NormOf(self._name, inputs.real(power, "power"), inputs.queries_of(queries))
         return await self._client._call(asked, timeout)
 
     async def info(self, *, timeout: float | None = None) -> Info:
@@ -175,12 +176,12 @@ class AsyncSketch:
         timeout: float | None = None,
     ) -> Info:
         """Let no later update change an operand."""
-        asked = ops.Seal(self._name, operand, ops.key_of(idempotency_key))
+        asked = ops.Seal(self._name, operand, inputs.key_of(idempotency_key))
         return await self._client._call(asked, timeout)
 
     async def set_ttl(self, seconds: float | None, *, timeout: float | None = None) -> Info:
         """Let the sketch expire so long after now, and after each later update; None for never."""
-        asked = ops.SetTtl(self._name, ops.real(seconds, "seconds"))
+        asked = ops.SetTtl(self._name, inputs.real(seconds, "seconds"))
         return await self._client._call(asked, timeout)
 
     async def merge(
@@ -192,9 +193,9 @@ class AsyncSketch:
         timeout: float | None = None,
     ) -> Acknowledgement:
         """Add another sketch of the tenant as it is now. operands: exactly one of a tensor."""
-        name = source.name if isinstance(source, AsyncSketch) else ops.checked_name(source)
+        name = source.name if isinstance(source, AsyncSketch) else inputs.checked_name(source)
         asked = ops.Merge(
-            self._name, name, ops.operand_names(operands), ops.key_of(idempotency_key)
+            self._name, name, inputs.operand_names(operands), inputs.key_of(idempotency_key)
         )
         return await self._client._call(asked, timeout)
 
@@ -213,9 +214,9 @@ class AsyncSketch:
         """Add a state made elsewhere with the same spec. operands: exactly one of a tensor."""
         asked = ops.AddSnapshot(
             self._name,
-            ops.snapshot_bytes(data),
-            ops.operand_names(operands),
-            ops.key_of(idempotency_key),
+            inputs.snapshot_bytes(data),
+            inputs.operand_names(operands),
+            inputs.key_of(idempotency_key),
         )
         return await self._client._call(asked, timeout)
 

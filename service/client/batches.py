@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from service.client import inputs
 from service.client import operations as ops
 from service.client.answers import Acknowledgement, Sample
 from service.client.errors import SketchdError
@@ -40,9 +41,9 @@ class Unit:
         return list(answer) if isinstance(self.operation, ops.Draw) else [answer]
 
 
-def of_updates(updates: Sequence[ops.Update], stream: bool) -> list[Unit]:
+def of_updates(updates: Sequence[inputs.Update], stream: bool) -> list[Unit]:
     """Exchanges for updates. stream: whether one carries them all. Raises ValueError."""
-    parts = [ops.add(update) for update in updates]
+    parts = [inputs.add(update) for update in updates]
     if stream:
         return [_adds(parts, range(len(parts)), whole=False)] if parts else []
     units, shared = [], []
@@ -57,9 +58,9 @@ def of_updates(updates: Sequence[ops.Update], stream: bool) -> list[Unit]:
     ]
 
 
-def of_questions(questions: Sequence[ops.SampleOf], stream: bool) -> list[Unit]:
+def of_questions(questions: Sequence[inputs.SampleOf], stream: bool) -> list[Unit]:
     """Exchanges for questions. stream: whether one carries them all. Raises ValueError."""
-    parts = [ops.draw_of(question) for question in questions]
+    parts = [inputs.draw_of(question) for question in questions]
     if stream:
         return [_draws(parts, range(len(parts)), whole=False)] if parts else []
     sizes = [

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
-from service.client import batches, transports
+from service.client import batches, inputs, transports
 from service.client import operations as ops
 from service.client.addresses import Tls
 from service.client.answers import Acknowledgement, Info, Plan, Sample
@@ -109,7 +109,7 @@ class Client(Connection):
         return self._call(ops.PlanOf(spec), timeout)
 
     def update_many(
-        self, updates: Sequence[ops.Update], *, timeout: float | None = None
+        self, updates: Sequence[inputs.Update], *, timeout: float | None = None
     ) -> Acknowledged:
         """Apply updates, each on its own: its acknowledgement or its error, in their order.
 
@@ -120,7 +120,7 @@ class Client(Connection):
         return acknowledged
 
     def sample_many(
-        self, questions: Sequence[ops.SampleOf], *, timeout: float | None = None
+        self, questions: Sequence[inputs.SampleOf], *, timeout: float | None = None
     ) -> Sampled:
         """Draw from many sketches, or with many queries: a sample or an error each, in order."""
         units = batches.of_questions(questions, self._address.grpc)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from service.client import inputs
 from service.client import operations as ops
 from service.client.answers import Acknowledgement, Estimate, Info, Norm, Sample, Snapshot
 from service.client.arrays import indices
@@ -27,7 +28,7 @@ class Sketch:
 
     def __init__(self, client: Client, name: str) -> None:
         self._client = client
-        self._name = ops.checked_name(name)
+        self._name = inputs.checked_name(name)
 
     def __repr__(self) -> str:
         return f"<Sketch {self._name} of {self._client.url}>"
@@ -52,10 +53,10 @@ class Sketch:
         timeout: float | None = None,
     ) -> Acknowledgement:
         """Add delta (b,) to y at index (b,), or to x of a matrix; durable when this returns."""
-        asked = ops.Update(
+        asked = inputs.Update(
             self._name, index, delta, operand=operand, idempotency_key=idempotency_key
         )
-        return self._client._call(ops.add(asked), timeout)
+        return self._client._call(inputs.add(asked), timeout)
 
     def update_entries(
         self,
@@ -68,7 +69,7 @@ class Sketch:
         timeout: float | None = None,
     ) -> Acknowledgement:
         """Add delta (b,) to an operand at (row, column), (b,) each."""
-        asked = ops.Update(
+        asked = inputs.Update(
             self._name,
             row=row,
             column=column,
@@ -76,7 +77,7 @@ class Sketch:
             operand=operand,
             idempotency_key=idempotency_key,
         )
-        return self._client._call(ops.add(asked), timeout)
+        return self._client._call(inputs.add(asked), timeout)
 
     def update_rows(
         self,
@@ -88,10 +89,10 @@ class Sketch:
         timeout: float | None = None,
     ) -> Acknowledgement:
         """Add values (b, d) to the rows (b,) of an operand. float16, 32 and 64 go as they are."""
-        asked = ops.Update(
+        asked = inputs.Update(
             self._name, row=row, values=values, operand=operand, idempotency_key=idempotency_key
         )
-        return self._client._call(ops.add(asked), timeout)
+        return self._client._call(inputs.add(asked), timeout)
 
     def sample(
         self,
@@ -108,8 +109,8 @@ class Sketch:
         count: the spec's `samples` where it is None. replacement: where it is None false, of a
         tensor true. draw: which of the independent lists.
         """
-        asked = ops.SampleOf(self._name, count, replacement, draw, x, X)
-        return self._client._call(ops.draw_of(asked), timeout)[0]
+        asked = inputs.SampleOf(self._name, count, replacement, draw, x, X)
+        return self._client._call(inputs.draw_of(asked), timeout)[0]
 
     def sample_each(
         self,
@@ -121,8 +122,8 @@ class Sketch:
         timeout: float | None = None,
     ) -> list[Sample]:
         """One sample for each row of queries (q, d), all of one state."""
-        asked = ops.draw_of(ops.SampleOf(self._name, count, replacement, draw))
-        return self._client._call(ops.with_queries(asked, queries), timeout)
+        asked = inputs.draw_of(inputs.SampleOf(self._name, count, replacement, draw))
+        return self._client._call(inputs.with_queries(asked, queries), timeout)
 
     def estimate(
         self,
@@ -133,14 +134,14 @@ class Sketch:
         timeout: float | None = None,
     ) -> Estimate:
         """y at index, (b,) or of a tensor (b, 2)."""
-        asked = ops.EstimateAt(self._name, indices(index, "index"), ops.query_of(x, X))
+        asked = ops.EstimateAt(self._name, indices(index, "index"), inputs.query_of(x, X))
         return self._client._call(asked, timeout)[0]
 
     def estimate_each(
         self, index: object, queries: object, *, timeout: float | None = None
     ) -> list[Estimate]:
         """y at index (b,) for each row of queries (q, d), all of one state."""
-        asked = ops.EstimateAt(self._name, indices(index, "index"), ops.queries_of(queries))
+        asked = ops.EstimateAt(self._name, indices(index, "index"), inputs.queries_of(queries))
         return self._client._call(asked, timeout)
 
     def norm(
@@ -152,14 +153,14 @@ class Sketch:
         timeout: float | None = None,
     ) -> Norm:
         """‖y‖_power, of the spec's power where it is None; of softmax ln Σ exp(y/temperature)."""
-        asked = ops.NormOf(self._name, ops.real(power, "power"), ops.query_of(x, X))
+        asked = ops.NormOf(self._name, inputs.real(power, "power"), inputs.query_of(x, X))
         return self._client._call(asked, timeout)[0]
 
     def norm_each(
         self, queries: object, power: float | None = None, *, timeout: float | None = None
     ) -> list[Norm]:
         """The norm for each row of queries (q, d), all of one state."""
-        asked = ops.NormOf(self._name, ops.real(power, "power"), ops.queries_of(queries))
+        asked = ops.NormOf(self._name, inputs.real(power, "power"), inputs.queries_of(queries))
         return self._client._call(asked, timeout)
 
     def info(self, *, timeout: float | None = None) -> Info:
@@ -174,12 +175,12 @@ class Sketch:
         timeout: float | None = None,
     ) -> Info:
         """Let no later update change an operand."""
-        asked = ops.Seal(self._name, operand, ops.key_of(idempotency_key))
+        asked = ops.Seal(self._name, operand, inputs.key_of(idempotency_key))
         return self._client._call(asked, timeout)
 
     def set_ttl(self, seconds: float | None, *, timeout: float | None = None) -> Info:
         """Let the sketch expire so long after now, and after each later update; None for never."""
-        asked = ops.SetTtl(self._name, ops.real(seconds, "seconds"))
+        asked = ops.SetTtl(self._name, inputs.real(seconds, "seconds"))
         return self._client._call(asked, timeout)
 
     def merge(
@@ -191,9 +192,9 @@ class Sketch:
         timeout: float | None = None,
     ) -> Acknowledgement:
         """Add another sketch of the tenant as it is now. operands: exactly one of a tensor."""
-        name = source.name if isinstance(source, Sketch) else ops.checked_name(source)
+        name = source.name if isinstance(source, Sketch) else inputs.checked_name(source)
         asked = ops.Merge(
-            self._name, name, ops.operand_names(operands), ops.key_of(idempotency_key)
+            self._name, name, inputs.operand_names(operands), inputs.key_of(idempotency_key)
         )
         return self._client._call(asked, timeout)
 
@@ -212,9 +213,9 @@ class Sketch:
         """Add a state made elsewhere with the same spec. operands: exactly one of a tensor."""
         asked = ops.AddSnapshot(
             self._name,
-            ops.snapshot_bytes(data),
-            ops.operand_names(operands),
-            ops.key_of(idempotency_key),
+            inputs.snapshot_bytes(data),
+            inputs.operand_names(operands),
+            inputs.key_of(idempotency_key),
         )
         return self._client._call(asked, timeout)
 
