@@ -26,7 +26,7 @@ from benchmarks.measuring.processes import serve_nothing, usage_of
 from benchmarks.measuring.report import Benchmark, Column, Findings, Row, Size, Target, run
 from benchmarks.measuring.senders import Client, Job, Plan, request_bytes, send_all
 from benchmarks.measuring.timing import interleaved
-from service import http_bodies, log_entries
+from service import log_entries, request_bodies
 from service.cli_serve import keep_the_heap
 from service.clock import SystemClock
 from service.ports import EMPTY_DIGEST, Checkpoint, Entry, Record, SketchKey, StoredEntry, chain
@@ -44,8 +44,8 @@ COMMIT: Final = f"SQLite: append and commit, {GROUP} together"
 CHECKPOINT: Final = "SQLite: replace the checkpoint"
 FSYNC: Final = f"(the disk alone: write the same {GROUP} and fsync)"
 _READ: Final = {
-    "safetensors": http_bodies.update_from_tensors,
-    "json": http_bodies.update_from_json,
+    "safetensors": request_bodies.update_from_tensors,
+    "json": request_bodies.update_from_json,
 }
 
 

@@ -1,5 +1,6 @@
 """A client of sketchd: sync and async, over HTTP or gRPC, numpy arrays in and out."""
 
+from service.client.addresses import Tls
 from service.client.answers import (
     Acknowledgement,
     Estimate,
@@ -10,6 +11,8 @@ from service.client.answers import (
     Sample,
     Snapshot,
 )
+from service.client.async_client import AsyncClient
+from service.client.async_sketch import AsyncSketch
 from service.client.errors import (
     Conflict,
     FieldError,
@@ -23,9 +26,16 @@ from service.client.errors import (
     Unavailable,
     Unreachable,
 )
+from service.client.inputs import SampleOf, Update
+from service.client.retry import Retry
+from service.client.sync_client import Client
+from service.client.sync_sketch import Sketch
 
 __all__ = [
     "Acknowledgement",
+    "AsyncClient",
+    "AsyncSketch",
+    "Client",
     "Conflict",
     "Estimate",
     "FieldError",
@@ -37,11 +47,16 @@ __all__ = [
     "NotFound",
     "Plan",
     "RateLimited",
+    "Retry",
     "Sample",
+    "SampleOf",
     "ServiceFailed",
+    "Sketch",
     "SketchdError",
     "Snapshot",
+    "Tls",
     "Unauthorized",
     "Unavailable",
     "Unreachable",
+    "Update",
 ]  # fmt: skip
