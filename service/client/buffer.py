@@ -18,6 +18,7 @@ from service.client.buffer_batches import Batch, Columns, Layout
 from service.client.buffer_errors import Refusal, UpdatesPending, UpdatesRefused
 from service.client.buffer_queue import LONGEST_WAIT, BufferQueue
 from service.client.errors import RateLimited, Unavailable
+from service.client.inputs import checked_name
 
 #: Told of a batch that was dropped, and why, in the thread that tried to send it.
 OnError = Callable[[Batch, Exception], None]
@@ -122,6 +123,7 @@ class UpdateBuffer:
         self._add(sketch_name, operand, "rows", row, values)
 
     def _add(self, sketch: str, operand: str, layout: Layout, *given: object) -> None:
+        checked_name(sketch)
         columns = batches.read(layout, given)
         self._sending.add(sketch, operand, layout, columns, self._add_timeout)
 

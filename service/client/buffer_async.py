@@ -16,6 +16,7 @@ from service.client.buffer_batches import Batch, Layout
 from service.client.buffer_errors import Refusal, UpdatesPending, UpdatesRefused
 from service.client.buffer_queue import BufferQueue
 from service.client.errors import RateLimited, Unavailable
+from service.client.inputs import checked_name
 
 #: Told of a batch that was dropped, and why; what it returns is awaited where it can be.
 OnError = Callable[[Batch, Exception], object]
@@ -80,6 +81,7 @@ class AsyncUpdateBuffer:
         await self._add(sketch_name, operand, "rows", row, values)
 
     async def _add(self, sketch: str, operand: str, layout: Layout, *given: object) -> None:
+        checked_name(sketch)
         columns = batches.read(layout, given)
         sending = self._sending
         sending.check()
