@@ -24,6 +24,9 @@ _SIZES: Final = (
     "width", "upper_width", "estimate_width", "depth", "levels", "second_width",
     "second_upper_width", "second_levels",
 )  # fmt: skip
+#: Out of the range of every whole number in a spec but the seed.
+_BEYOND: Final = (1 << 64) - 1
+_SEED_RULE: Final = f"must be between 0 and {_BEYOND}"
 
 
 def message_of(spec: Mapping[str, Any]) -> pb.Spec:
@@ -32,7 +35,7 @@ def message_of(spec: Mapping[str, Any]) -> pb.Spec:
     for name, value in spec.items():
         pointer = f"/{name}"
         if name not in message.DESCRIPTOR.fields_by_name:
-            raise _refused(pointer, "unknown field", "unknown_field")
+            raise _refused(pointer, "unknown field")
         if value is None:
             continue
         if name == "shape":
@@ -56,7 +59,7 @@ def _fill(
     message.SetInParent()
     for name, value in fields.items():
         if name not in known:
-            raise _refused(f"{pointer}/{name}", "unknown field", "unknown_field")
+            raise _refused(f"{pointer}/{name}", "unknown field")
         if value is not None:
             _set(message, name, value, f"{pointer}/{name}")
 
@@ -82,7 +85,10 @@ def _set(message: Message, name: str, value: Any, pointer: str) -> None:
     try:
         setattr(message, name, float(value) if real else value.__index__())
     except (ValueError, OverflowError):
-        raise _refused(pointer, f"no such number can be sent: {value}") from None
+        if name == "seed":
+            raise _refused(pointer, _SEED_RULE) from None
+        # No message holds it; what is as far out of range lets the service say what the range is.
+        setattr(message, name, _BEYOND if name != "quantum_bits" else (1 << 63) - 1)
 
 
 def _object(value: Any, pointer: str) -> Mapping[str, Any]:
@@ -101,16 +107,15 @@ def _table(value: Any, pointer: str, dimensions: int) -> np.ndarray[Any, np.dtyp
     return table
 
 
-def _refused(pointer: str, detail: str, code: str = "invalid_spec") -> InvalidRequest:
-    return InvalidRequest(code, detail, status=422, fields=(FieldError(pointer, detail),))
+def _refused(pointer: str, detail: str) -> InvalidRequest:
+    return InvalidRequest("invalid_spec", detail, status=422, fields=(FieldError(pointer, detail),))
 
 
 def info_of(found: pb.Sketch) -> Info:
     """An info, by way of the object that HTTP sends."""
     fields: dict[str, Any] = {"name": found.name, **_spec_fields(found)}
-    for name in ("second_levels",):
-        if found.HasField("second_levels"):
-            fields[name] = found.second_levels
+    if found.HasField("second_levels"):
+        fields["second_levels"] = found.second_levels
     fields |= {
         "levels": found.levels if found.HasField("levels") else None,
         "ttl_seconds": found.ttl_seconds if found.HasField("ttl_seconds") else None,

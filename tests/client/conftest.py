@@ -17,9 +17,7 @@ def service() -> Iterator[Any]:
         yield found
 
 
-@pytest.fixture(
-    params=[f"{transport}{'' if tensors else ' plain'}" for transport, tensors in rig.WAYS]
-)
+@pytest.fixture(params=rig.WAYS)
 def way(request: pytest.FixtureRequest) -> tuple[str, bool]:
     """A transport, and whether columns go as safetensors."""
     transport, _, plain = str(request.param).partition(" ")

@@ -5,23 +5,27 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
 from service.client import AsyncClient, AsyncSketch, Client
 from service.settings import Settings
-from tests.service.http_rig import Service, running
+from tests.service.grpc_rig import Both, serving
 
 VECTOR: Final = {"kind": "vector", "shape": {"n": 1_000_000}, "seed": 7}
 SMALL: Final = {"kind": "vector", "shape": {"n": 1000}, "seed": 7}
-MATRIX: Final = {"kind": "matrix", "shape": {"n": 1000, "d": 4}, "seed": 7, "repetitions": 2}
+MATRIX: Final = {
+    "kind": "matrix", "shape": {"n": 1000, "d": 4}, "method": "sketch", "seed": 7, "repetitions": 2,
+}  # fmt: skip
 TENSOR: Final = {
     "kind": "tensor", "shape": {"n1": 40, "n2": 50, "d1": 2, "d2": 3}, "seed": 7,
 }  # fmt: skip
 
 #: How a client reaches the service; plain: without safetensors.
-WAYS: Final = ("http", "http plain")
+WAYS: Final = ("http", "http plain", "grpc", "grpc plain")
+#: The transports of these.
+TRANSPORTS: Final = ("http", "grpc")
 #: Which of the two classes.
 FACES: Final = ("sync", "async")
 
@@ -91,16 +95,19 @@ def connected(face: str, url: str, **options: Any) -> Iterator[Any]:
 
 
 @contextmanager
-def served(**settings: Any) -> Iterator[Service]:
-    """A service in memory."""
-    with running(Settings(store="memory://", **settings)) as service:
+def served(store: str = "memory://", **settings: Any) -> Iterator[Both]:
+    """A service of both transports."""
+    with serving(Settings(store=store, **settings)) as service:
         yield service
 
 
-def url_of(service: Any, transport: str) -> str:
-    """Where a client of that transport finds the service."""
-    port = service.port if transport == "http" else service.grpc_port
-    return f"{transport}://127.0.0.1:{port}"
+def port_of(service: Both, transport: str) -> int:
+    """Where a transport is served."""
+    if transport == "http":
+        return int(service.http.base_url.port or 0)
+    return int(service.address.rpartition(":")[2])
 
 
-Script = Callable[[Any], Any]
+def url_of(service: Both, transport: str) -> str:
+    """What a client of that transport is given."""
+    return f"{transport}://127.0.0.1:{port_of(service, transport)}"

@@ -30,8 +30,8 @@ def same(one: Any, other: Any, where: str = "answer") -> None:
         for field in ("code", "detail", "status", "fields", "retry_after"):
             same(getattr(one, field), getattr(other, field), f"{where}.{field}")
     elif dataclasses.is_dataclass(one):
-        for field in dataclasses.fields(one):
-            same(getattr(one, field.name), getattr(other, field.name), f"{where}.{field.name}")
+        for each in dataclasses.fields(one):
+            same(getattr(one, each.name), getattr(other, each.name), f"{where}.{each.name}")
     elif isinstance(one, np.ndarray):
         assert one.dtype == other.dtype, where
         assert one.shape == other.shape, where
@@ -131,6 +131,17 @@ def failures(client: Any, name: str) -> list[SketchdError]:
         lambda: client.create(f"{name}.x", {"kind": "vector", "shape": {"n": 0}}),
         lambda: client.create(f"{name}.x", {**rig.VECTOR, "bogus": 1}),
         lambda: client.create(f"{name}.x", {**rig.VECTOR, "samples": -1}),
+        lambda: client.create(f"{name}.x", {**rig.VECTOR, "seed": -1}),
+        lambda: client.create(f"{name}.x", {**rig.VECTOR, "quantum_bits": 1 << 70}),
+        lambda: client.create(f"{name}.x", {**rig.VECTOR, "magnitude": "large"}),
+        lambda: client.create(f"{name}.x", {**rig.VECTOR, "depth": 2.5}),
+        lambda: client.create(f"{name}.x", {**rig.VECTOR, "shape": {"n": 5, "m": 5}}),
+        lambda: client.create(f"{name}.x", {"kind": "cube", "shape": {"n": 5}}),
+        lambda: client.create(f"{name}.x", {"kind": "vector"}),
+        lambda: client.create(f"{name}.x", {**rig.MATRIX, "x": [1.0, 2.0]}),
+        lambda: client.create(f"{name}.x", {**rig.VECTOR, "distribution": {"power": -9}}),
+        lambda: client.create(f"{name}.x", {**rig.SMALL, "distribution": {"softmax": {"t": 1}}}),
+        lambda: client.plan({**rig.VECTOR, "samples": -1}),
         lambda: vector.update([1_000_000], [1.0]),
         lambda: vector.update([1, 2], [1.0, np.nan]),
         lambda: vector.update([1], [1.0], operand="A"),
