@@ -95,23 +95,23 @@ class Proxy:
                 if self._stall:
                     continue
                 seen = (seen + data)[-(1 << 16) :]
-                if not self._strikes(seen):
-                    far.sendall(data)
-                    continue
-                if not self._before:
+                if not muted.is_set() and self._strikes(seen):
+                    if self._before:
+                        break
                     muted.set()
-                    far.sendall(data)
-                    self._await_applied()
-                break
+                    cut = (near, far)
+                    threading.Thread(target=self._cut_once_applied, args=cut, daemon=True).start()
+                far.sendall(data)
         _end(near)
         _end(far)
 
-    def _await_applied(self) -> None:
+    def _cut_once_applied(self, near: socket.socket, far: socket.socket) -> None:
         assert self._applied is not None
         until = time.monotonic() + _PATIENCE_SECONDS
-        while not self._applied():
-            assert time.monotonic() < until, "what was sent was never applied"
+        while not self._applied() and time.monotonic() < until:
             time.sleep(0.005)
+        _end(near)
+        _end(far)
 
     def _down(self, far: socket.socket, near: socket.socket, muted: threading.Event) -> None:
         with contextlib.suppress(OSError):
