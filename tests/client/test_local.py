@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -43,9 +42,7 @@ def plain(service: Any) -> Iterator[Client]:
 @pytest.fixture
 def proxy(service: Any) -> Iterator[Proxy]:
     """A network that can fail."""
-    port = urlsplit(rig.url_of(service, "http")).port
-    assert port is not None
-    with between(port) as found:
+    with between(rig.port_of(service, "http")) as found:
         yield found
 
 
