@@ -15,7 +15,7 @@ import numpy.typing as npt
 #: As sent; every other real type becomes one of them.
 _FLOATS: Final = ("float16", "float32", "float64")
 #: Floats of fewer than 16 bits, and bfloat16: torch's and ml_dtypes' names for them.
-_SHORT_FLOATS: Final = ("bfloat16", "float8", "float6", "float4")
+_SHORT_FLOATS: Final = ("bfloat16", "float8_", "float6_", "float4_")
 
 
 def indices(value: object, field: str) -> npt.NDArray[np.integer[Any]]:
