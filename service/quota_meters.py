@@ -204,12 +204,26 @@ class ReplicaMeter:
         missing = need - self._held
         lately = max(self._waiting, self._demand.lately(self._now()))
         want = max(missing, min(self._lot, lately))
+        taking = asyncio.ensure_future(
+            self._meters.take(self._tenant, self._name, missing, want, self._rate)
+        )
         try:
-            lot = await self._meters.take(self._tenant, self._name, missing, want, self._rate)
+            lot = await asyncio.shield(taking)
         except StoreUnavailable as failure:
             # Another one: this has the frames it went through, and they lead back here.
             self._failure = StoreUnavailable(failure.detail, retry_after=failure.retry_after)
             raise
+        except asyncio.CancelledError:
+            # The lot is the tenant's, whoever asked for it: a caller that goes must not lose it.
+            taking.add_done_callback(lambda done: self._taken_late(done, missing, want))
+            raise
+        self._receive(lot, missing, want)
+
+    def _taken_late(self, taking: asyncio.Future[Lot], missing: float, want: float) -> None:
+        if not taking.cancelled() and taking.exception() is None:
+            self._receive(taking.result(), missing, want)
+
+    def _receive(self, lot: Lot, missing: float, want: float) -> None:
         now = self._now()
         if lot.tokens >= want * (1 - _ROUNDING):
             self._short = None

@@ -39,6 +39,8 @@ class AsyncClient(Connection):
     surroundings' proxies and .netrc do not count.
     """
 
+    __slots__ = ("_transport",)
+
     def __init__(
         self,
         url: str,

@@ -19,7 +19,7 @@ from service.client.errors import SketchdError
 #: Requests of one call under way at a time.
 AT_ONCE: Final = 8
 #: Updates of more numbers than this go alone.
-_ALONE: Final = 1000
+_ALONE: Final = 2000
 #: Numbers, draws and parts of one shared request; the service allows 100,000 draws, 4096 parts.
 _TOGETHER: Final = 20_000
 _PARTS: Final = 1024

@@ -17,8 +17,8 @@ JSON: Final = "application/json"
 TENSORS: Final = "application/x-safetensors"
 OCTETS: Final = "application/octet-stream"
 
-#: Samples of about so many numbers are asked as safetensors: for fewer JSON is the quicker one.
-_TENSOR_ANSWER: Final = 64
+#: So many draws and more are answered as safetensors: for fewer JSON is the quicker one.
+_TENSOR_ANSWER: Final = 512
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,8 @@ class Client(Connection):
     surroundings' proxies and .netrc do not count.
     """
 
+    __slots__ = ("_making", "_threads", "_transport")
+
     def __init__(
         self,
         url: str,

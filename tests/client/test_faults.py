@@ -83,14 +83,14 @@ def test_merges_snapshots_and_seals_count_once_too(
     sketch = direct.create(name, rig.SMALL)
     sketch.update([5], [2.0])
     data = sketch.snapshot().data
-    for change, expected in ((lambda: behind.sketch(name).merge(name), 4.0),
-                             (lambda: behind.sketch(name).add_snapshot(data), 6.0)):  # fmt: skip
+    same = behind.sketch(name)
+    for change, given, expected in ((same.merge, name, 4.0), (same.add_snapshot, data, 6.0)):
         before = sketch.info().version
         proxy.lose_answer(name.encode(), lambda: sketch.info().version != before)  # noqa: B023
-        change()
+        change(given)
         assert sketch.estimate([5]).value.tolist() == [expected]
     proxy.lose_answer(name.encode(), lambda: sketch.info().sealed == ("y",))
-    assert behind.sketch(name).seal("y").sealed == ("y",)
+    assert same.seal("y").sealed == ("y",)
     assert proxy.struck == 3
 
 
