@@ -13,6 +13,9 @@ from service.client.answers import (
 )
 from service.client.async_client import AsyncClient
 from service.client.async_sketch import AsyncSketch
+from service.client.buffer import UpdateBuffer
+from service.client.buffer_async import AsyncUpdateBuffer
+from service.client.buffer_errors import UpdatesPending, UpdatesRefused
 from service.client.errors import (
     Conflict,
     FieldError,
@@ -27,6 +30,7 @@ from service.client.errors import (
     Unreachable,
 )
 from service.client.inputs import SampleOf, Update
+from service.client.local import LocalSketch
 from service.client.retry import Retry
 from service.client.sync_client import Client
 from service.client.sync_sketch import Sketch
@@ -35,6 +39,7 @@ __all__ = [
     "Acknowledgement",
     "AsyncClient",
     "AsyncSketch",
+    "AsyncUpdateBuffer",
     "Client",
     "Conflict",
     "Estimate",
@@ -42,6 +47,7 @@ __all__ = [
     "Forbidden",
     "Info",
     "InvalidRequest",
+    "LocalSketch",
     "MemoryBytes",
     "Norm",
     "NotFound",
@@ -59,4 +65,7 @@ __all__ = [
     "Unavailable",
     "Unreachable",
     "Update",
+    "UpdateBuffer",
+    "UpdatesPending",
+    "UpdatesRefused",
 ]  # fmt: skip

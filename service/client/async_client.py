@@ -15,6 +15,8 @@ from service.client import operations as ops
 from service.client.addresses import Tls
 from service.client.answers import Acknowledgement, Info, Plan, Sample
 from service.client.async_sketch import AsyncSketch
+from service.client.buffer import OnError
+from service.client.buffer_async import AsyncUpdateBuffer
 from service.client.connections import Connection
 from service.client.errors import SketchdError
 from service.client.retry import Attempts, Retry, told
@@ -126,6 +128,27 @@ class AsyncClient(Connection):
         units = batches.of_questions(questions, self._address.grpc)
         sampled: Sampled = await self._each(units, len(questions), timeout)
         return sampled
+
+    def buffer(
+        self,
+        *,
+        max_updates: int = 10_000,
+        max_delay: float = 0.05,
+        max_pending: int = 1_000_000,
+        on_error: OnError | None = None,
+        add_timeout: float | None = None,
+        coalesce: bool = False,
+    ) -> AsyncUpdateBuffer:
+        """Many small updates as few requests, sent by tasks of its own; see AsyncUpdateBuffer."""
+        return AsyncUpdateBuffer(
+            self,
+            max_updates=max_updates,
+            max_delay=max_delay,
+            max_pending=max_pending,
+            on_error=on_error,
+            add_timeout=add_timeout,
+            coalesce=coalesce,
+        )
 
     async def _each(self, units: Sequence[batches.Unit], count: int, timeout: float | None) -> Any:
         until = time.monotonic() + self._seconds(timeout)

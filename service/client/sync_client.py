@@ -14,6 +14,7 @@ from service.client import batches, inputs, transports
 from service.client import operations as ops
 from service.client.addresses import Tls
 from service.client.answers import Acknowledgement, Info, Plan, Sample
+from service.client.buffer import OnError, UpdateBuffer
 from service.client.connections import Connection
 from service.client.errors import SketchdError
 from service.client.retry import Attempts, Retry, told
@@ -128,6 +129,27 @@ class Client(Connection):
         units = batches.of_questions(questions, self._address.grpc)
         sampled: Sampled = self._each(units, len(questions), timeout)
         return sampled
+
+    def buffer(
+        self,
+        *,
+        max_updates: int = 10_000,
+        max_delay: float = 0.05,
+        max_pending: int = 1_000_000,
+        on_error: OnError | None = None,
+        add_timeout: float | None = None,
+        coalesce: bool = False,
+    ) -> UpdateBuffer:
+        """Many small updates as few requests, sent by threads of its own; see UpdateBuffer."""
+        return UpdateBuffer(
+            self,
+            max_updates=max_updates,
+            max_delay=max_delay,
+            max_pending=max_pending,
+            on_error=on_error,
+            add_timeout=add_timeout,
+            coalesce=coalesce,
+        )
 
     def _each(self, units: Sequence[batches.Unit], count: int, timeout: float | None) -> Any:
         until = time.monotonic() + self._seconds(timeout)

@@ -214,7 +214,8 @@ def _restart(
         while sketch.info().updates < 20:
             time.sleep(0.005)
         stop.set()
-        assert sketch.estimate([2]).value.tolist() == [float(writing.result(60))]
+        acknowledged = writing.result(60)
+        assert sketch.estimate([2]).value.tolist() == [float(acknowledged)]
 
 
 def test_rates_are_waited_for(transport: str, face: str) -> None:
