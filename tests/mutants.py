@@ -36,6 +36,7 @@ _REDIS: Final = "tests/contract/test_store_redis.py::"
 _CONNECTION: Final = "tests/contract/test_redis_connection.py::test_"
 _QUOTAS: Final = "tests/service/test_quotas.py::test_"
 _ACCESS: Final = "tests/service/test_access.py::test_"
+_FAULTS: Final = "tests/client/test_faults.py::test_"
 _RPC_ACCESS: Final = "tests/service/test_grpc_access.py::test_"
 _STREAMS: Final = "tests/service/test_grpc_streams.py::test_"
 _EQUALITY: Final = "tests/service/test_grpc_equality.py::test_"
@@ -316,6 +317,26 @@ _SERVICE: Final = (
            "for entry in tail.entries if entry.position <= record.position]",
            "for entry in tail.entries]",
            "tests/contract/test_backup.py::test_a_backup_aims_at_the_position_it_saw[memory]"),
+    Mutant("the client sends no key with an update", "service/client/http_wire.py",
+           'tensor_bytes.write(op.columns, {"operand": op.operand}), op.key)',
+           'tensor_bytes.write(op.columns, {"operand": op.operand}))',
+           _FAULTS + "an_update_whose_answer_was_lost_counts_once[http-sync]"),
+    Mutant("the client renews the key for each attempt", "service/client/grpc_wire.py",
+           "message = pb.UpdateRequest(sketch=op.sketch, idempotency_key=op.key)",
+           "import uuid\n"
+           "    message = pb.UpdateRequest(sketch=op.sketch, idempotency_key=uuid.uuid4().hex)",
+           _FAULTS + "an_update_whose_answer_was_lost_counts_once[grpc-async]"),
+    Mutant("the client sends a broken stream whole, with new keys", "service/client/operations.py",
+           "return replace(self, settled=settled)",
+           "return replace(self, parts=tuple(replace(p, key=p.key + '+') for p in self.parts))",
+           _FAULTS + "a_batch_whose_answer_was_lost_counts_once[grpc-sync]"),
+    Mutant("the client's pauses reach beyond the deadline", "service/client/retry.py",
+           "return pause if now + pause < self._deadline else None", "return pause",
+           "tests/client/test_retry.py::test_no_pause_reaches_beyond_the_deadline"),
+    Mutant("the client asks again for what is gone", "service/client/retry.py",
+           "return self._uncertain and operation.done_by(error)", "return False",
+           "tests/client/test_retry.py::"
+           "test_absence_settles_a_delete_only_after_an_attempt_that_may_have_worked"),
 )  # fmt: skip
 
 MUTANTS: Final = _ALGORITHMS + _SERVICE
