@@ -36,11 +36,14 @@ from sketch_core import batch as core_batch
 from sketch_core.codec import from_snapshot, to_snapshot
 from sketch_core.errors import DrawsExhausted, SketchError
 from sketch_core.resolve import resolve
+from sketch_core.sketch import Sketch as CoreSketch
 from sketch_core.sketch import new_sketch
 from sketch_core.spec import OPERANDS
 
 #: Fields of a request that are the service's own.
 _NOT_OF_SPEC: Final = ("ttl_seconds",)
+#: Increments that are folded together, at least.
+_FOLD_NUMBERS: Final = 8192
 #: After these nothing of the request was applied, if no earlier attempt might have been.
 _SURELY_REFUSED: Final = (InvalidRequest, NotFound, Conflict)
 
@@ -76,6 +79,9 @@ class LocalSketch:
         except SketchError as error:
             raise _refused(error, "invalid_spec") from error
         self._sketch = new_sketch(self._spec)
+        # Checked and quantised, to be folded together: one by one, small ones cost far more.
+        self._batches: list[core_batch.Batch] = []
+        self._numbers = 0
         self._changed: set[str] = set()
         self._folding = threading.Lock()
         self._shipments: deque[_Shipment] = deque()
@@ -128,13 +134,23 @@ class LocalSketch:
         if not len(batch):
             return
         with self._folding:
-            self._sketch.apply([batch])
+            self._batches.append(batch)
+            self._numbers += batch.coordinates
             self._changed.add(batch.operand)
+            if self._numbers >= _FOLD_NUMBERS:
+                self._folded()
+
+    def _folded(self) -> CoreSketch:
+        """The sketch with everything in it; the caller holds the lock."""
+        if self._batches:
+            self._sketch.apply(self._batches)
+            self._batches, self._numbers = [], 0
+        return self._sketch
 
     def snapshot(self) -> bytes:
         """The canonical bytes of what was folded and not yet shipped."""
         with self._folding:
-            return to_snapshot(self._sketch)
+            return to_snapshot(self._folded())
 
     def sample(
         self,
@@ -157,7 +173,7 @@ class LocalSketch:
             raise ValueError("count: must be at least 1")
         try:
             with self._folding:
-                found = self._sketch.sample(
+                found = self._folded().sample(
                     wanted, replacement=replacement, draw=draw, queries=query
                 )[0]
                 exact = self._sketch.exact
@@ -248,7 +264,7 @@ class LocalSketch:
         with self._folding:
             operands, data = self.unshipped, b""
             if operands:
-                data = to_snapshot(self._sketch)
+                data = to_snapshot(self._folded())
                 self._sketch = new_sketch(self._spec)
                 self._changed.clear()
                 groups = [(name,) for name in operands] if self._alone else [operands]

@@ -74,6 +74,8 @@ class Proxy:
                 _end(near)
                 continue
             far.settimeout(None)
+            for one in (near, far):  # or a request in two pieces waits for an acknowledgement
+                one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self._lock:
                 self._sockets |= {near, far}
             muted = threading.Event()

@@ -165,6 +165,7 @@ def test_a_flush_is_stuck_once_each_lane_it_waits_for_has_failed_since() -> None
     error = Unavailable("unavailable", "not now")
     held.put_back(first, error, 0.0)
     serial, since = held.seal_all(0.0), held.failures
+    put(held, "c", 1, now=9.0)  # later: it is not waited for
     assert not held.stuck(serial, since), "what failed before does not count"
     held.put_back(second, error, 0.0)
     assert not held.stuck(serial, since), "the other is still to be tried"
