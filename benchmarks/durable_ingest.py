@@ -16,7 +16,6 @@ bodies prepared beforehand. Three kinds of rows:
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import tempfile
 import time
@@ -30,6 +29,7 @@ import httpx
 
 from benchmarks.measuring import ingest_streams
 from benchmarks.measuring.ingest_streams import FORMATS, Stream
+from benchmarks.measuring.loads import chosen_load
 from benchmarks.measuring.processes import serve_nothing
 from benchmarks.measuring.report import Benchmark, Column, Findings, Row, Size, Target, run
 from benchmarks.measuring.stores import STORES, OpenStore, opened
@@ -335,35 +335,8 @@ BENCHMARK: Final = benchmark(None)
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line of `python -m benchmarks.durable_ingest`."""
-    options = argparse.ArgumentParser(add_help=False)
-    options.add_argument("--store", choices=STORES)
-    options.add_argument("--replicas", type=int, nargs="+")
-    options.add_argument("--clients", type=int)
-    options.add_argument("--sketches", type=int)
-    options.add_argument("--seconds", type=float)
-    options.add_argument("--formats", nargs="+", choices=FORMATS)
-    options.add_argument("--batches", nargs="+", type=int)
-    chosen, rest = options.parse_known_args(arguments)
-    given = {name: value for name, value in vars(chosen).items() if value is not None}
-    if not given:
-        run(BENCHMARK, rest)
-        return
-    shown = "".join(
-        f" --{name} {' '.join(map(str, value)) if isinstance(value, list) else value}"
-        for name, value in given.items()
-    )
-    usual = SMALL if "--small" in rest else USUAL
-    load = Load(
-        stores=STORES[chosen.store] if chosen.store else usual.stores,
-        replicas=chosen.replicas or usual.replicas,
-        clients=chosen.clients or usual.clients,
-        sketches=chosen.sketches or usual.sketches,
-        seconds=chosen.seconds or usual.seconds,
-        formats=chosen.formats or usual.formats,
-        batches=chosen.batches or usual.batches,
-        n=usual.n,
-    )
-    run(benchmark(load), rest, shown)
+    load, rest, shown = chosen_load(arguments, USUAL, SMALL, FORMATS)
+    run(BENCHMARK if load is None else benchmark(load), rest, shown)
 
 
 if __name__ == "__main__":

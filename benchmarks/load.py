@@ -13,7 +13,6 @@ and shows how long any request waits for one. Where the service reports
 
 from __future__ import annotations
 
-import argparse
 import http.client
 import re
 import tempfile
@@ -31,6 +30,7 @@ import numpy as np
 
 from benchmarks.measuring import ingest_streams
 from benchmarks.measuring.ingest_streams import BATCHES, names_of
+from benchmarks.measuring.loads import chosen_load
 from benchmarks.measuring.report import Benchmark, Column, Findings, Row, Size, Target, run
 from benchmarks.measuring.stores import STORES, opened
 from service.bench.jobs import Job, http_job
@@ -293,33 +293,8 @@ BENCHMARK: Final = benchmark(None)
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line of `python -m benchmarks.load`."""
-    options = argparse.ArgumentParser(add_help=False)
-    options.add_argument("--store", choices=STORES)
-    options.add_argument("--replicas", type=int, nargs="+")
-    options.add_argument("--clients", type=int)
-    options.add_argument("--sketches", type=int)
-    options.add_argument("--seconds", type=float)
-    options.add_argument("--batch", type=int)
-    chosen, rest = options.parse_known_args(arguments)
-    given = {name: value for name, value in vars(chosen).items() if value is not None}
-    if not given:
-        run(BENCHMARK, rest)
-        return
-    shown = "".join(
-        f" --{name} {' '.join(map(str, value)) if isinstance(value, list) else value}"
-        for name, value in given.items()
-    )
-    usual = SMALL if "--small" in rest else USUAL
-    load = Load(
-        stores=STORES[chosen.store] if chosen.store else usual.stores,
-        replicas=chosen.replicas or usual.replicas,
-        clients=chosen.clients or usual.clients,
-        sketches=chosen.sketches or usual.sketches,
-        seconds=chosen.seconds or usual.seconds,
-        batch=chosen.batch or usual.batch,
-        n=usual.n,
-    )
-    run(benchmark(load), rest, shown)
+    load, rest, shown = chosen_load(arguments, USUAL, SMALL)
+    run(BENCHMARK if load is None else benchmark(load), rest, shown)
 
 
 if __name__ == "__main__":
