@@ -9,6 +9,7 @@ import contextlib
 import os
 import re
 import select
+import socket
 import subprocess
 import sys
 import time
@@ -194,3 +195,11 @@ def environment_of(**settings: object) -> dict[str, str]:
     found.setdefault("SKETCHD_LOG_LEVEL", "error")
     found["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), found.get("PYTHONPATH")]))
     return found
+
+
+def free_port() -> int:
+    """A port that was free a moment ago, for servers that cannot take one themselves."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port

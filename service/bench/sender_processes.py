@@ -32,6 +32,9 @@ class Senders:
 
     def __init__(self, plans: Sequence[Plan]) -> None:
         self._processes: list[tuple[BaseProcess, Connection]] = []
+        self._total = Sent()
+        self._progress: dict[Connection, int] = {}
+        self._running: set[Connection] = set()
         spawn = multiprocessing.get_context("spawn")
         try:
             for plan in plans:
@@ -51,6 +54,7 @@ class Senders:
         """Let all of them begin."""
         for _, pipe in self._processes:
             pipe.send("go")
+            self._running.add(pipe)
 
     def stop(self) -> None:
         """Have them send nothing more."""
@@ -61,24 +65,25 @@ class Senders:
                 continue
 
     def found(self, watcher: Watcher | None = None) -> Sent:
-        """Wait until all have finished. Raises CannotSend when one dies."""
-        total, progress = Sent(), dict.fromkeys(range(len(self._processes)), 0)
-        waiting = {pipe: at for at, (_, pipe) in enumerate(self._processes)}
-        while waiting:
-            for pipe in wait(list(waiting)):
+        """Wait until all have finished. Raises CannotSend when one dies.
+
+        Interrupted, it can be called again, and goes on.
+        """
+        while self._running:
+            for pipe in wait(list(self._running)):
                 assert isinstance(pipe, Connection)
                 try:
                     said = pipe.recv()
                 except EOFError as error:
                     raise CannotSend("a sending process ended before its work") from error
                 if isinstance(said, Sent):
-                    total.add(said)
-                    del waiting[pipe]
+                    self._total.add(said)
+                    self._running.remove(pipe)
                 else:
-                    progress[waiting[pipe]] = said
+                    self._progress[pipe] = said
             if watcher is not None:
-                watcher(sum(progress.values()))
-        return total
+                watcher(sum(self._progress.values()))
+        return self._total
 
     def close(self) -> None:
         """End the processes."""
