@@ -96,7 +96,7 @@ def _add_service(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--url", help="http[s]://HOST:PORT or grpc[s]://HOST:PORT (default: start a service)")
     add("--key", default=os.environ.get("SKETCHD_KEY"),
-        help="access key for --url, of role write (default: SKETCHD_KEY in the environment)")  # fmt: skip
+        help="access key for --url, of role write (default: SKETCHD_KEY)")  # fmt: skip
     add("--ca", type=Path, metavar="FILE", help="PEM file with the roots of its certificate")
     add("--store", metavar="URL",
         help="of the service that is started (default: a temporary SQLite file)")  # fmt: skip

@@ -144,7 +144,7 @@ def _plan(
         transport=_TRANSPORTS[options.form],
         warmup=options.warmup if processes else 0.0,
         rate=options.rate / processes if options.rate and processes else None,
-        attempts=_ATTEMPTS if options.keys else 1,
+        attempts=_ATTEMPTS,
         keys=keys if options.keys else None,
         timeout=options.timeout,
         shared=options.shared,

@@ -46,12 +46,11 @@ class Client:
 class Plan:
     """What one process sends.
 
-    seconds: for so long, once warm, or until each client has gone through its turns. warmup:
-    seconds before that, of which only what failed is reported. rate: requests a
-    second of the process, or as many as the clients can. attempts: of one request. keys: how
-    idempotency keys begin, or no keys. timeout: seconds for an answer. shared: clients that
-    take turns on one stream. access_key, tls, ca: how to speak to the service; over HTTP the
-    key is in the requests already.
+        seconds: for so long, once warm, or until each client has gone through its turns. warmup:
+    XX: how
+        idempotency keys begin, or no keys. timeout: seconds for an answer. shared: clients that
+        take turns on one stream. access_key, tls, ca: how to speak to the service; over HTTP the
+        key is in the requests already.
     """
 
     jobs: Sequence[Job]
@@ -250,12 +249,12 @@ class Sending:
             await asyncio.sleep(min(_LONGEST_PAUSE, pause))
         if unsure and job.updates:
             self.found.unsure[job.sketch] += job.updates
-        if answer.refusal != _LOST:
+        if answer.refusal == _LOST:
+            self.found.lost += 1
+        else:
             self.found.refused[str(answer.refusal)] += 1
-            return
-        self.found.lost += 1
-        if not self._stopped:
-            await asyncio.sleep(_FIRST_PAUSE)  # nobody there, perhaps: do not hammer
+        if answer.again and not self._stopped and self._plan.attempts > 1:
+            await asyncio.sleep(_FIRST_PAUSE)  # busy, or nobody there: do not hammer
 
     def _succeeded(self, job: Job, position: int, intended: float) -> None:
         now, found = time.perf_counter(), self.found
