@@ -25,7 +25,7 @@ from benchmarks.measuring.ingest_streams import FORMATS, Stream
 from benchmarks.measuring.processes import serve_nothing
 from benchmarks.measuring.report import Benchmark, Column, Findings, Row, Size, Target, run
 from benchmarks.measuring.timing import interleaved
-from service import http_bodies, log_entries
+from service import log_entries, request_bodies
 from service.bench.jobs import http_job
 from service.bench.processes import usage_of
 from service.bench.sender_processes import send_all
@@ -47,8 +47,8 @@ COMMIT: Final = f"SQLite: append and commit, {GROUP} together"
 CHECKPOINT: Final = "SQLite: replace the checkpoint"
 FSYNC: Final = f"(the disk alone: write the same {GROUP} and fsync)"
 _READ: Final = {
-    "safetensors": http_bodies.update_from_tensors,
-    "json": http_bodies.update_from_json,
+    "safetensors": request_bodies.update_from_tensors,
+    "json": request_bodies.update_from_json,
 }
 
 

@@ -17,6 +17,7 @@ from functools import partial
 from importlib import metadata
 from typing import cast
 
+import grpc
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from prometheus_client import CollectorRegistry
@@ -25,6 +26,7 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Route
 
 from service import (
+    grpc_service,
     http_access,
     http_admin,
     http_api,
@@ -42,12 +44,13 @@ from service.chores import Chores
 from service.clock import SystemClock
 from service.directory import CachedDirectory
 from service.errors import ServiceError
+from service.grpc_context import GrpcServed
 from service.health import Health
 from service.http_context import Served
-from service.http_in_flight import BodiesInFlight
 from service.http_metering import RequestMeter
 from service.http_origins import is_this_machine
 from service.http_routes import RouteNames
+from service.in_flight import BodiesInFlight
 from service.metrics import Metrics
 from service.metrics_shared import Snapshot
 from service.middleware import RequestBoundary
@@ -149,6 +152,7 @@ class Runtime:
     access: Access
     administration: Administration
     quotas: Quotas
+    bodies: BodiesInFlight
 
     async def snapshot(self) -> Snapshot:
         """The metrics now; taken in a thread of its own, for the pool may be full."""
@@ -222,6 +226,25 @@ def build(
         access=Access(directory, clock, demand_keys=demand_keys),
         administration=Administration(timed, backend.access, settings, clock),
         quotas=quotas,
+        bodies=BodiesInFlight(
+            settings.max_bodies_bytes, settings.tenant_share, changed=metrics.bodies_held
+        ),
+    )
+
+
+def grpc_handlers(runtime: Runtime) -> grpc.GenericRpcHandler:
+    """The RPCs over a runtime, for a server of grpc.aio on the loop that runs it."""
+    return grpc_service.handlers(
+        GrpcServed(
+            sketches=runtime.sketches,
+            pool=runtime.pool,
+            settings=runtime.settings,
+            metrics=runtime.metrics,
+            quotas=runtime.quotas,
+            access=runtime.access,
+            health=runtime.health,
+            bodies=runtime.bodies,
+        )
     )
 
 
@@ -249,12 +272,7 @@ def app_over(runtime: Runtime, scrape: Scrape | None = None) -> FastAPI:
     app.state.health = runtime.health
     app.state.administration = runtime.administration
     app.state.directory = runtime.directory
-    bodies = BodiesInFlight(
-        runtime.settings.max_bodies_bytes,
-        runtime.settings.tenant_share,
-        changed=runtime.metrics.bodies_held,
-    )
-    app.state.bodies = bodies
+    app.state.bodies = runtime.bodies
     app.state.scrape = scrape if scrape is not None else runtime.snapshot
     # The most frequent first: routes are tried in order. One flat table, not included
     # routers, so that a 405 can name the methods of every route at its path.
@@ -278,7 +296,7 @@ def app_over(runtime: Runtime, scrape: Scrape | None = None) -> FastAPI:
     app.add_middleware(
         RequestBoundary,
         health=runtime.health,
-        bodies=bodies,
+        bodies=runtime.bodies,
         told=runtime.metrics,
         routes=RouteNames(app.routes),
         access_log=runtime.settings.access_log == "on",

@@ -12,8 +12,8 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
+from service import answer_objects
 from service import app as composition
-from service import http_answers
 from service.access_admin import Administration
 from service.access_ports import Quota, Tenant
 from service.cli_access_parser import LIMITS, NO_LIMIT
@@ -77,7 +77,7 @@ async def _tenant_set(administration: Administration, options: argparse.Namespac
 async def _tenant_list(administration: Administration, options: argparse.Namespace) -> None:
     tenants = await administration.tenants()
     if options.json:
-        print(json.dumps({"tenants": [http_answers.tenant(one) for one in tenants]}))
+        print(json.dumps({"tenants": [answer_objects.tenant(one) for one in tenants]}))
         return
     names = list(LIMITS)
     _table(
@@ -99,7 +99,7 @@ async def _key_add(administration: Administration, options: argparse.Namespace) 
         options.tenant, options.role, options.label, None if days is None else days * _DAY_SECONDS
     )
     if options.json:
-        print(json.dumps({**http_answers.key(issued.key), "key": issued.text}))
+        print(json.dumps({**answer_objects.key(issued.key), "key": issued.text}))
         return
     print(issued.text)
     until = "" if days is None else f" until {_day(issued.key.expires_at)}"
@@ -113,7 +113,7 @@ async def _key_add(administration: Administration, options: argparse.Namespace) 
 async def _key_list(administration: Administration, options: argparse.Namespace) -> None:
     keys = await administration.keys(options.tenant)
     if options.json:
-        print(json.dumps({"keys": [http_answers.key(one) for one in keys]}))
+        print(json.dumps({"keys": [answer_objects.key(one) for one in keys]}))
         return
     _table(
         ["id", "tenant", "role", "created", "expires", "label"],
@@ -139,11 +139,11 @@ def _limits(options: argparse.Namespace) -> dict[str, Any]:
 
 def _show_tenant(options: argparse.Namespace, tenant: Tenant) -> None:
     if options.json:
-        print(json.dumps(http_answers.tenant(tenant)))
+        print(json.dumps(answer_objects.tenant(tenant)))
 
 
 def _day(seconds: float | None) -> str:
-    return (http_answers.time(seconds) or "never")[:10]
+    return (answer_objects.time(seconds) or "never")[:10]
 
 
 def _limit(value: float | None) -> str:

@@ -29,6 +29,7 @@ class Health:
         self._ping = ping
         self._started = False
         self._draining = False
+        self._stopping = asyncio.Event()
         self._under_way = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -50,6 +51,11 @@ class Health:
     def drain(self) -> None:
         """Tell balancers to send no more."""
         self._draining = True
+        self._stopping.set()
+
+    async def stopping(self) -> None:
+        """Return when the service has begun to stop: for streams that only wait for more."""
+        await self._stopping.wait()
 
     @contextmanager
     def request(self) -> Iterator[None]:

@@ -9,8 +9,8 @@ from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
+from service import answer_objects, http_examples, request_schemas, wire
 from service import http_answer_schemas as answers
-from service import http_answers, http_examples, http_schemas, wire
 from service.access_admin import Administration
 from service.access_ports import Quota
 from service.directory import CachedDirectory
@@ -25,7 +25,7 @@ router: Final = APIRouter(prefix="/v1/admin")
 TenantInPath = Annotated[
     str,
     Path(
-        pattern=http_schemas.NAME_PATTERN,
+        pattern=request_schemas.NAME_PATTERN,
         description="Name of the tenant.",
         examples=[http_examples.TENANT],
     ),
@@ -75,7 +75,9 @@ async def list_tenants(request: Request) -> Response:
     found = await _administration(request).tenants()
     content = await parsed(
         request,
-        lambda tenants: wire.dump_json({"tenants": [http_answers.tenant(one) for one in tenants]}),
+        lambda tenants: wire.dump_json(
+            {"tenants": [answer_objects.tenant(one) for one in tenants]}
+        ),
         found,
         inline=len(found) <= _INLINE_ITEMS,
     )
@@ -88,7 +90,7 @@ async def list_tenants(request: Request) -> Response:
     operation_id="putTenant",
     summary="Make a tenant, or replace its quota",
     **described(
-        request=body(http_schemas.Quota, http_examples.QUOTAS, required=False),
+        request=body(request_schemas.Quota, http_examples.QUOTAS, required=False),
         responses={
             200: answer(ref(answers.Tenant), http_examples.TENANT_INFO, "Its quota is replaced."),
             201: answer(ref(answers.Tenant), http_examples.TENANT_INFO, "Made."),
@@ -99,7 +101,7 @@ async def list_tenants(request: Request) -> Response:
 async def put_tenant(request: Request, tenant: TenantInPath) -> Response:
     """A limit that is null or absent is no limit."""
     asked = await read_json(
-        request, lambda raw: http_schemas.validate(http_schemas.Quota, wire.parse_fields(raw))
+        request, lambda raw: request_schemas.validate(request_schemas.Quota, wire.parse_fields(raw))
     )
     quota = Quota(**asked.model_dump())
     administration = _administration(request)
@@ -108,7 +110,7 @@ async def put_tenant(request: Request, tenant: TenantInPath) -> Response:
     if made is None:
         made = await administration.set_tenant(tenant, asked.model_dump(), _by(request))
     await _known_here(request)
-    return json_response(http_answers.tenant(made), 201 if new else 200)
+    return json_response(answer_objects.tenant(made), 201 if new else 200)
 
 
 @router.patch(
@@ -117,7 +119,7 @@ async def put_tenant(request: Request, tenant: TenantInPath) -> Response:
     operation_id="patchTenant",
     summary="Change some limits of a tenant",
     **described(
-        request=body(http_schemas.Quota, http_examples.QUOTA_CHANGES),
+        request=body(request_schemas.Quota, http_examples.QUOTA_CHANGES),
         responses={200: answer(ref(answers.Tenant), http_examples.TENANT_INFO, "Changed.")},
         errors=(404,),
     ),
@@ -125,12 +127,12 @@ async def put_tenant(request: Request, tenant: TenantInPath) -> Response:
 async def patch_tenant(request: Request, tenant: TenantInPath) -> Response:
     """Null lifts a limit; an absent one stays."""
     asked = await read_json(
-        request, lambda raw: http_schemas.validate(http_schemas.Quota, wire.parse_object(raw))
+        request, lambda raw: request_schemas.validate(request_schemas.Quota, wire.parse_object(raw))
     )
     limits = asked.model_dump(include=asked.model_fields_set)
     changed = await _administration(request).set_tenant(tenant, limits, _by(request))
     await _known_here(request)
-    return json_response(http_answers.tenant(changed))
+    return json_response(answer_objects.tenant(changed))
 
 
 @router.delete(
@@ -168,7 +170,7 @@ async def list_keys(
     found = await _administration(request).keys(tenant)
     content = await parsed(
         request,
-        lambda keys: wire.dump_json({"keys": [http_answers.key(one) for one in keys]}),
+        lambda keys: wire.dump_json({"keys": [answer_objects.key(one) for one in keys]}),
         found,
         inline=len(found) <= _INLINE_ITEMS,
     )
@@ -182,7 +184,7 @@ async def list_keys(
     summary="Make a key",
     status_code=201,
     **described(
-        request=body(http_schemas.NewKey, http_examples.NEW_KEYS),
+        request=body(request_schemas.NewKey, http_examples.NEW_KEYS),
         responses={201: answer(ref(answers.IssuedKey), http_examples.ISSUED, "Made.")},
         errors=(404, 409),
     ),
@@ -190,13 +192,14 @@ async def list_keys(
 async def add_key(request: Request) -> Response:
     """`key` is told this once and cannot be had again."""
     asked = await read_json(
-        request, lambda raw: http_schemas.validate(http_schemas.NewKey, wire.parse_object(raw))
+        request,
+        lambda raw: request_schemas.validate(request_schemas.NewKey, wire.parse_object(raw)),
     )
     issued = await _administration(request).add_key(
         asked.tenant, asked.role, asked.label, asked.expires_in_seconds, _by(request)
     )
     await _known_here(request)
-    made = json_response({**http_answers.key(issued.key), "key": issued.text}, 201)
+    made = json_response({**answer_objects.key(issued.key), "key": issued.text}, 201)
     made.headers["Cache-Control"] = "no-store"
     return made
 

@@ -11,8 +11,8 @@ from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from service import answer_objects, http_examples, request_schemas, wire
 from service import http_answer_schemas as answer_schemas
-from service import http_answers, http_examples, http_schemas, wire
 from service.http_context import (
     JSON,
     OCTETS,
@@ -22,12 +22,12 @@ from service.http_context import (
     parsed,
     read_body,
     read_json,
-    sent_as,
     served,
     tenant_of,
 )
 from service.http_openapi import answer, body, described, ref
 from service.http_updates import json_response
+from service.problems import sent_as
 from service.sketches import Info
 
 router: Final = APIRouter(prefix="/v1")
@@ -35,7 +35,7 @@ router: Final = APIRouter(prefix="/v1")
 NameInPath = Annotated[
     str,
     Path(
-        pattern=http_schemas.NAME_PATTERN,
+        pattern=request_schemas.NAME_PATTERN,
         description="Name of the sketch.",
         examples=[http_examples.VECTOR],
     ),
@@ -51,9 +51,9 @@ _ACKNOWLEDGED: Final[dict[int | str, dict[str, Any]]] = {
 async def _info_response(request: Request, sketch: Info, status: int = 200) -> Response:
     content = await parsed(
         request,
-        lambda one: wire.dump_json(http_answers.info(one)),
+        lambda one: wire.dump_json(answer_objects.info(one)),
         sketch,
-        inline=not http_answers.is_long(sketch),
+        inline=not answer_objects.is_long(sketch),
     )
     return Response(content, status, media_type=JSON)
 
@@ -64,7 +64,7 @@ async def _info_response(request: Request, sketch: Info, status: int = 200) -> R
     operation_id="createSketch",
     summary="Make a sketch",
     **described(
-        request=body(http_schemas.Spec, http_examples.SPECS),
+        request=body(request_schemas.Spec, http_examples.SPECS),
         responses={
             200: answer(_INFO, http_examples.INFO, "It exists, made with the same spec."),
             201: answer(_INFO, http_examples.INFO, "Made."),
@@ -85,7 +85,7 @@ async def create_sketch(request: Request, name: NameInPath) -> Response:
     operation_id="planSketch",
     summary="What a spec would become",
     **described(
-        request=body(http_schemas.Spec, http_examples.SPECS),
+        request=body(request_schemas.Spec, http_examples.SPECS),
         responses={200: answer(ref(answer_schemas.Plan), http_examples.PLAN, "The plan.")},
     ),
 )
@@ -128,11 +128,14 @@ async def list_sketches(
     )
 
     def write(page: list[Info]) -> bytes:
-        infos = [http_answers.info(one) for one in page]
+        infos = [answer_objects.info(one) for one in page]
         return wire.dump_json({"sketches": infos, "next_cursor": following})
 
     content = await parsed(
-        request, write, found, inline=len(found) <= 1 and not any(map(http_answers.is_long, found))
+        request,
+        write,
+        found,
+        inline=len(found) <= 1 and not any(map(answer_objects.is_long, found)),
     )
     return Response(content, media_type=JSON)
 
@@ -174,7 +177,7 @@ async def delete_sketch(request: Request, name: NameInPath) -> Response:
     operation_id="patchSketch",
     summary="Change when a sketch expires",
     **described(
-        request=body(http_schemas.Patch, http_examples.PATCHES),
+        request=body(request_schemas.Patch, http_examples.PATCHES),
         responses={200: answer(_INFO, http_examples.INFO, "Changed.")},
         errors=(404,),
     ),
@@ -183,7 +186,7 @@ async def patch_sketch(request: Request, name: NameInPath) -> Response:
     """ttl_seconds after now, and again after each later update; null for never."""
     asked = await read_json(
         request,
-        lambda raw: http_schemas.validate(http_schemas.Patch, wire.parse_object(raw)),
+        lambda raw: request_schemas.validate(request_schemas.Patch, wire.parse_object(raw)),
         exists(request, name),
     )
     changed = await served(request).sketches.set_ttl(tenant_of(request), name, asked.ttl_seconds)
@@ -196,7 +199,7 @@ async def patch_sketch(request: Request, name: NameInPath) -> Response:
     operation_id="sealOperand",
     summary="Let no later update change an operand",
     **described(
-        request=body(http_schemas.Seal, http_examples.SEALS),
+        request=body(request_schemas.Seal, http_examples.SEALS),
         responses={200: answer(_INFO, http_examples.INFO, "Sealed.")},
         keyed=True,
         errors=(404, 409),
@@ -207,7 +210,7 @@ async def seal_operand(request: Request, name: NameInPath) -> Response:
     key = idempotency_key(request)
     asked = await read_json(
         request,
-        lambda raw: http_schemas.validate(http_schemas.Seal, wire.parse_object(raw)),
+        lambda raw: request_schemas.validate(request_schemas.Seal, wire.parse_object(raw)),
         exists(request, name),
     )
     sealed = await served(request).sketches.seal(
@@ -222,7 +225,7 @@ async def seal_operand(request: Request, name: NameInPath) -> Response:
     operation_id="mergeSketch",
     summary="Add another sketch",
     **described(
-        request=body(http_schemas.Merge, http_examples.MERGES),
+        request=body(request_schemas.Merge, http_examples.MERGES),
         responses=_ACKNOWLEDGED,
         keyed=True,
         errors=(404, 409),
@@ -233,13 +236,13 @@ async def merge_sketch(request: Request, name: NameInPath) -> Response:
     key = idempotency_key(request)
     asked = await read_json(
         request,
-        lambda raw: http_schemas.validate(http_schemas.Merge, wire.parse_object(raw)),
+        lambda raw: request_schemas.validate(request_schemas.Merge, wire.parse_object(raw)),
         exists(request, name),
     )
     done = await served(request).sketches.merge(
         tenant_of(request), name, asked.source, asked.operands, idempotency_key=key
     )
-    return json_response(http_answers.acknowledgement(done))
+    return json_response(answer_objects.acknowledgement(done))
 
 
 _SNAPSHOT: Final = {OCTETS: {"schema": {"type": "string", "format": "binary"}}}
@@ -313,4 +316,4 @@ async def add_snapshot(
         done = await context.sketches.add_snapshot(
             tenant_of(request), name, data, operand, idempotency_key=key
         )
-    return json_response(http_answers.acknowledgement(done))
+    return json_response(answer_objects.acknowledgement(done))

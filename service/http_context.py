@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, ParamSpec, Protocol, TypeVar
 
 from starlette.requests import Request
 
-from service import http_in_flight, wire, wire_tensors
-from service.errors import ServiceError, TooLarge, TooSlow, UnsupportedMedia
+from service import in_flight, wire, wire_tensors
+from service.body_blocks import BodyBlocks
+from service.errors import TooLarge, TooSlow, UnsupportedMedia
 from service.http_access import caller_of, check_still
 from service.metrics import Metrics
 from service.quotas import Quotas
@@ -35,8 +35,6 @@ JSON: Final = "application/json"
 TENSORS: Final = wire_tensors.MEDIA_TYPE
 OCTETS: Final = "application/octet-stream"
 
-#: Bodies are collected in blocks of about so many bytes; copying more would hold up the event loop.
-_BLOCK_BYTES: Final = 1 << 18
 #: Bodies beyond this many bytes are not read for a sketch that does not exist.
 _READ_UNSEEN_BYTES: Final = 1 << 16
 #: A body that took longer has outlived what was known of its key when it began.
@@ -117,7 +115,7 @@ async def read_body(request: Request, limit: int, first: Check | None = None) ->
     known to exceed `limit` bytes, Overloaded as soon as all bodies exceed theirs, and
     TooSlow when a block of it takes too long: a client that stalls would keep its bytes.
     """
-    held = http_in_flight.of(request)
+    held = in_flight.of(request.scope)
     announced = _announced(request)
     if announced > limit:
         raise _too_large(limit)
@@ -127,21 +125,17 @@ async def read_body(request: Request, limit: int, first: Check | None = None) ->
     held.reaches(announced)
     patience = served(request).settings.body_seconds
     now = asyncio.get_running_loop().time
-    # Neither one buffer, which moves when it grows, nor a list of chunks, which may be tiny.
-    blocks = [bytearray()]
-    size = 0
+    blocks = BodyBlocks()
     began = now()
     try:
         async with asyncio.timeout(patience) as until:
             async for chunk in request.stream():
-                size += len(chunk)
+                size = blocks.size + len(chunk)
                 if size > limit:
                     raise _too_large(limit)
                 held.reaches(size)
-                if len(blocks[-1]) > _BLOCK_BYTES:
-                    blocks.append(bytearray())
+                if blocks.add(chunk):
                     until.reschedule(now() + patience)
-                blocks[-1] += chunk
                 if first is not None and size > _READ_UNSEEN_BYTES:
                     until.reschedule(None)
                     await first()
@@ -153,16 +147,7 @@ async def read_body(request: Request, limit: int, first: Check | None = None) ->
         raise TooSlow(f"the body did not come within {patience:g} seconds") from None
     if now() - began > _LONG_READ_SECONDS:
         check_still(request.scope)
-    if len(blocks) > 1:
-        return await served(request).pool.run(_joined, blocks)
-    return bytes(blocks[0])
-
-
-def _joined(blocks: list[bytearray]) -> bytes:
-    whole = b"".join(blocks)
-    while blocks:  # here and one by one: giving memory back takes time
-        blocks.pop()
-    return whole
+    return await parsed(request, BodyBlocks.take, blocks, blocks.is_short)
 
 
 def _announced(request: Request) -> int:
@@ -214,22 +199,6 @@ def exists(request: Request, name: str) -> Check:
     Raises NotFound. What went since is refused where the request is acted on.
     """
     return partial(served(request).sketches.check_known, tenant_of(request), name)
-
-
-@contextmanager
-def sent_as(sent: str, known: str) -> Iterator[None]:
-    """Errors that point at what a use case calls `known` point at the field that was sent."""
-    try:
-        yield
-    except ServiceError as error:
-        if error.pointer == known or error.pointer.startswith(f"{known}/"):
-            error.pointer = sent
-        raise
-
-
-def sent_queries(several: bool) -> AbstractContextManager[None]:
-    """The same for the query of a matrix, which the use cases call x however many there are."""
-    return sent_as("/queries", "/x") if several else nullcontext()
 
 
 def idempotency_key(request: Request) -> str | None:

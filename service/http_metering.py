@@ -12,7 +12,7 @@ from typing import Final
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service import http_in_flight, http_problems
+from service import http_problems, in_flight
 from service.errors import ServiceError
 from service.http_context import tenant_of
 from service.pool import working_for
@@ -39,7 +39,7 @@ class RequestMeter:
         except ServiceError:  # nobody's; the route says so
             await self._app(scope, receive, send)
             return
-        http_in_flight.of(request).belongs_to(tenant)
+        in_flight.of(scope).belongs_to(tenant)
         working_for(tenant)
         if not scope["path"].startswith(_FREE):
             try:

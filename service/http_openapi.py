@@ -19,8 +19,8 @@ from pydantic.json_schema import models_json_schema
 
 from service import http_answer_schemas as answers
 from service import http_problems, wire_tensors
-from service import http_schemas as schemas
-from service.http_codes import CODES
+from service import request_schemas as schemas
+from service.error_codes import CODES
 
 _REF: Final = "#/components/schemas/{model}"
 _MODELS: Final[tuple[type[BaseModel], ...]] = (

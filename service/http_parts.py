@@ -12,7 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, Final, TypeVar
 
-from service import http_problems
+from service import problems
 from service.errors import InvalidRequest, ServiceError
 from service.http_context import Served
 
@@ -89,6 +89,6 @@ def _refused(
     context.metrics.rejected(error.code)
     return {
         "sketch": name,
-        "status": http_problems.status_of(error),
-        "problem": http_problems.body_of(error, pointer),
+        "status": problems.status_of(error),
+        "problem": problems.body_of(error, pointer),
     }

@@ -8,8 +8,8 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from service import answer_objects, http_examples, request_bodies, request_schemas, wire
 from service import http_answer_schemas as answer_schemas
-from service import http_answers, http_bodies, http_examples, http_schemas, wire
 from service.errors import InvalidRequest
 from service.http_api import NameInPath
 from service.http_context import (
@@ -19,7 +19,6 @@ from service.http_context import (
     parsed,
     read_columns,
     read_json,
-    sent_queries,
     served,
     tenant_of,
     wants_tensors,
@@ -27,6 +26,7 @@ from service.http_context import (
 from service.http_openapi import answer, body, described, either, ref
 from service.http_parts import each_part
 from service.http_updates import json_response
+from service.problems import sent_queries
 from service.sketches import SampleAnswer, SampleRequest
 
 router: Final = APIRouter(prefix="/v1")
@@ -44,7 +44,7 @@ _TENSORS_IN: Final = (
     summary="Draw coordinates",
     **described(
         request=body(
-            http_schemas.Sample, http_examples.SAMPLES, tensors=_TENSORS_IN, required=False
+            request_schemas.Sample, http_examples.SAMPLES, tensors=_TENSORS_IN, required=False
         ),
         responses={
             200: answer(
@@ -63,19 +63,19 @@ async def draw_samples(request: Request, name: NameInPath) -> Response:
     """Sees every update acknowledged before the request was sent."""
     asked, several = await read_columns(
         request,
-        http_bodies.sample_from_json,
-        http_bodies.sample_from_tensors,
+        request_bodies.sample_from_json,
+        request_bodies.sample_from_tensors,
         exists(request, name),
     )
     with sent_queries(several):
         drawn = await served(request).sketches.sample(tenant_of(request), name, asked)
     tensors = wants_tensors(request)
-    write = http_answers.sample_tensors if tensors else http_answers.sample_json
+    write = answer_objects.sample_tensors if tensors else answer_objects.sample_json
     content = await parsed(
         request,
         lambda found: write(found, several),
         drawn,
-        inline=http_answers.sample_size(drawn) <= wire.INLINE_NUMBERS,
+        inline=answer_objects.sample_size(drawn) <= wire.INLINE_NUMBERS,
     )
     return Response(content, media_type=TENSORS if tensors else JSON)
 
@@ -86,7 +86,7 @@ async def draw_samples(request: Request, name: NameInPath) -> Response:
     operation_id="drawMany",
     summary="Draw from many sketches, each part on its own",
     **described(
-        request=body(http_schemas.Samples, http_examples.MANY_SAMPLES),
+        request=body(request_schemas.Samples, http_examples.MANY_SAMPLES),
         responses={
             200: answer(
                 ref(answer_schemas.SampleResults),
@@ -102,8 +102,8 @@ async def draw_many(request: Request) -> Response:
     tenant = tenant_of(request)
     settings = context.settings
     most = settings.max_request_sketches
-    parts = await read_json(request, lambda raw: http_bodies.samples_from_json(raw, most))
-    room = http_bodies.check_draws(parts, settings.max_request_draws, settings.max_sample_count)
+    parts = await read_json(request, lambda raw: request_bodies.samples_from_json(raw, most))
+    room = request_bodies.check_draws(parts, settings.max_request_draws, settings.max_sample_count)
     size = 0
 
     async def draw(_: int, name: str, asked: tuple[SampleRequest, bool]) -> dict[str, Any]:
@@ -115,12 +115,12 @@ async def draw_many(request: Request) -> Response:
             drawn: SampleAnswer = await context.sketches.sample(tenant, name, sample_request)
         if sample_request.count is None:  # known only now
             room -= sum(len(one.index) for one in drawn.samples)
-        size += http_answers.sample_size(drawn)
+        size += answer_objects.sample_size(drawn)
         written = await parsed(
             request,
-            lambda found: http_answers.sample(found, several),
+            lambda found: answer_objects.sample(found, several),
             drawn,
-            inline=http_answers.sample_size(drawn) <= wire.INLINE_NUMBERS,
+            inline=answer_objects.sample_size(drawn) <= wire.INLINE_NUMBERS,
         )
         return {"answer": written}
 
@@ -140,7 +140,7 @@ async def draw_many(request: Request) -> Response:
     operation_id="estimateCoordinates",
     summary="Estimate coordinates of y",
     **described(
-        request=body(http_schemas.Estimate, http_examples.ESTIMATES),
+        request=body(request_schemas.Estimate, http_examples.ESTIMATES),
         responses={
             200: answer(
                 either(answer_schemas.Estimates, answer_schemas.EstimateResults),
@@ -154,7 +154,7 @@ async def draw_many(request: Request) -> Response:
 async def estimate_coordinates(request: Request, name: NameInPath) -> Response:
     """With the standard error of each."""
     index, queries, several = await read_json(
-        request, http_bodies.estimate_from_json, exists(request, name)
+        request, request_bodies.estimate_from_json, exists(request, name)
     )
     with sent_queries(several):
         found, version = await served(request).sketches.estimate(
@@ -163,7 +163,7 @@ async def estimate_coordinates(request: Request, name: NameInPath) -> Response:
     numbers = sum(3 * int(one.index.size) for one in found)
     content = await parsed(
         request,
-        lambda answers: http_answers.estimates_json(answers, version, several),
+        lambda answers: answer_objects.estimates_json(answers, version, several),
         found,
         inline=numbers <= wire.INLINE_NUMBERS,
     )
@@ -176,7 +176,7 @@ async def estimate_coordinates(request: Request, name: NameInPath) -> Response:
     operation_id="estimateNorm",
     summary="Estimate a norm of y",
     **described(
-        request=body(http_schemas.Norm, http_examples.NORMS, required=False),
+        request=body(request_schemas.Norm, http_examples.NORMS, required=False),
         responses={
             200: answer(
                 either(answer_schemas.NormAnswer, answer_schemas.NormResults),
@@ -190,9 +190,9 @@ async def estimate_coordinates(request: Request, name: NameInPath) -> Response:
 async def estimate_norm(request: Request, name: NameInPath) -> Response:
     """Of the spec's power, or another the sketch can serve."""
     power, queries, several = await read_json(
-        request, http_bodies.norm_from_json, exists(request, name)
+        request, request_bodies.norm_from_json, exists(request, name)
     )
     sketches = served(request).sketches
     with sent_queries(several):
         found, version = await sketches.norm(tenant_of(request), name, power, queries)
-    return json_response(http_answers.norms(found, version, several))
+    return json_response(answer_objects.norms(found, version, several))

@@ -16,9 +16,9 @@ from starlette.routing import Route
 
 from service import http_answer_schemas as answers
 from service import http_problems
+from service.error_codes import CODES
 from service.health import Health
 from service.http_access import caller_of
-from service.http_codes import CODES
 from service.http_context import JSON, served
 from service.http_openapi import answer, described, ref
 from service.http_updates import json_response

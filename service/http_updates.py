@@ -13,9 +13,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from service import answer_objects, http_examples, http_openapi, request_bodies, wire
 from service import http_answer_schemas as answers
-from service import http_answers, http_bodies, http_examples, http_openapi, wire
-from service import http_schemas as schemas
+from service import request_schemas as schemas
 from service.http_context import (
     JSON,
     exists,
@@ -44,14 +44,14 @@ async def update_sketch(request: Request) -> Response:
     served(request).quotas.check_updates(tenant_of(request))
     columns = await read_columns(
         request,
-        http_bodies.update_from_json,
-        http_bodies.update_from_tensors,
+        request_bodies.update_from_json,
+        request_bodies.update_from_tensors,
         exists(request, name),
     )
     done = await served(request).sketches.update(
         tenant_of(request), name, columns, idempotency_key=key
     )
-    return json_response(http_answers.acknowledgement(done))
+    return json_response(answer_objects.acknowledgement(done))
 
 
 async def update_many(request: Request) -> Response:
@@ -61,13 +61,13 @@ async def update_many(request: Request) -> Response:
     key = idempotency_key(request)
     context.quotas.check_updates(tenant)
     most = context.settings.max_request_sketches
-    parts = await read_json(request, lambda body: http_bodies.updates_from_json(body, most))
+    parts = await read_json(request, lambda body: request_bodies.updates_from_json(body, most))
 
     async def apply(at: int, name: str, columns: Columns) -> dict[str, Any]:
         done = await context.sketches.update(
             tenant, name, columns, idempotency_key=part_key(key, at)
         )
-        return http_answers.acknowledgement(done)
+        return answer_objects.acknowledgement(done)
 
     results = await each_part(context, "updates", parts, apply)
     inline = len(results) <= wire.INLINE_NUMBERS // 8

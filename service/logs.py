@@ -43,6 +43,10 @@ _SECRETS: Final = (
 _CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
+#: Request ids of callers that are safe to send back and to log.
+_SANE_ID: Final = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+
+
 @dataclass(slots=True)
 class Caller:
     """Whom the lines of the current request belong to. key: the public id of an access key."""
@@ -53,6 +57,13 @@ class Caller:
 
 
 _caller: ContextVar[Caller | None] = ContextVar("caller", default=None)
+
+
+def request_id(given: str | None) -> str:
+    """The id that a caller gave its request where that is safe to repeat, else a new one."""
+    if given is not None and _SANE_ID.fullmatch(given):
+        return given
+    return os.urandom(16).hex()
 
 
 @contextmanager

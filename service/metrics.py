@@ -114,6 +114,8 @@ class Metrics:
         self._store_up = self._gauge("sketchd_store_up")
         self._rejected = self._counter("sketchd_rejected_total")
         self._http_requests = self._counter("sketchd_http_requests_total")
+        self._grpc_requests = self._counter("sketchd_grpc_requests_total")
+        self._grpc_messages = self._counter("sketchd_grpc_messages_total")
         self._bodies = self._gauge("sketchd_bodies_in_flight_bytes")
         self._cache_bytes = self._gauge("sketchd_cache_bytes")
         self._pool_jobs = self._gauge("sketchd_pool_jobs")
@@ -196,6 +198,19 @@ class Metrics:
             return
         outcome = _OUTCOMES_BY_STATUS.get(status, "refused" if status < 500 else "error")
         self._unseen(timed, receipt, outcome)
+
+    def rpc_finished(self, method: str, code: str) -> None:
+        """An RPC has ended. method: of the .proto, never a caller's text. code: of gRPC."""
+        self._series(self._grpc_requests, method, code).inc()
+
+    def rpc_message_finished(self, method: str, code: str) -> None:
+        """A message of a stream of requests has been answered."""
+        self._series(self._grpc_messages, method, code).inc()
+
+    def rpc_refused(self, timed: Timed, receipt: Receipt, refusal: BaseException) -> None:
+        """An RPC, or a message of a stream, failed. Counted where no use case has done so."""
+        if not receipt.timed:
+            self._unseen(timed, receipt, outcome_of(refusal))
 
     def part_refused(self, timed: Timed, refusal: BaseException) -> None:
         """A part of a batch request was refused before a use case saw it."""

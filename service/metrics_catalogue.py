@@ -126,6 +126,17 @@ METRICS: Final[dict[str, Described]] = {
         "More than a hundredth of the requests are `5xx` over five minutes.",
         ("route", "method", "status"),
     ),
+    "sketchd_grpc_requests_total": Described(
+        "counter",
+        "RPCs ended, by method and gRPC code; a stream is one, whatever its messages.",
+        "More than a hundredth of the RPCs are `INTERNAL` or `UNAVAILABLE` over five minutes.",
+        ("method", "code"),
+    ),
+    "sketchd_grpc_messages_total": Described(
+        "counter", "Messages of UpdateStream and SampleStream answered, by gRPC code.",
+        "More than a hundredth of them are `INTERNAL` or `UNAVAILABLE` over five minutes.",
+        ("method", "code"),
+    ),
     "sketchd_bodies_in_flight_bytes": Described(
         "gauge", "Bytes of request bodies held now.",
         "It stays near SKETCHD_MAX_BODIES_BYTES (of each worker): beyond it bodies are refused.",

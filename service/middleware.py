@@ -10,8 +10,6 @@ each body twice and break cancellation.
 from __future__ import annotations
 
 import logging
-import os
-import re
 import time
 from collections.abc import Callable
 from typing import Final
@@ -19,15 +17,13 @@ from typing import Final
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service import http_origins, http_problems, logs, metrics, wire
+from service import http_origins, http_problems, logs, metrics, problems, wire
 from service.health import Health
-from service.http_in_flight import BodiesInFlight
 from service.http_routes import RouteNames
+from service.in_flight import BodiesInFlight
 
 _LOG: Final = logging.getLogger("sketchd.http")
 _ACCESS: Final = logging.getLogger("sketchd.access")
-#: Request ids of callers that are safe to send back and to log.
-_SANE_ID: Final = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 
 
 class RequestBoundary:
@@ -114,14 +110,8 @@ class RequestBoundary:
 def _request_id(scope: Scope) -> str:
     for name, value in scope["headers"]:  # in lower case, by the rules of ASGI
         if name == b"x-request-id":
-            given = value.decode("latin-1")
-            return given if _SANE_ID.fullmatch(given) else new_id()
-    return new_id()
-
-
-def new_id() -> str:
-    """An id for a request that has none."""
-    return os.urandom(16).hex()
+            return logs.request_id(value.decode("latin-1"))
+    return logs.request_id(None)
 
 
 def _log_access(method: str, scope: Scope, route: str, status: int, seconds: float) -> None:
@@ -141,4 +131,4 @@ def _log_access(method: str, scope: Scope, route: str, status: int, seconds: flo
 
 def problem_of_broken_http(status: int, code: str, detail: str) -> bytes:
     """The body of the answer to what is no request of HTTP; no route and no id exist for it."""
-    return wire.dump_json(http_problems.problem(status, code, detail))
+    return wire.dump_json(problems.problem(status, code, detail))

@@ -153,6 +153,13 @@ class Settings:
         "408.",
         1e-3,
     )
+    grpc_stream_messages: int = count(
+        64,
+        "Messages of one stream of updates or samples served at a time; the next one is read when "
+        "the first of them is answered.",
+        1,
+        65_536,
+    )
     max_batch_updates: int = count(
         1_000_000, "Numbers in one update batch: pairs, entries, or rows times columns."
     )

@@ -100,10 +100,10 @@ def translated() -> Iterator[None]:
         raise InvalidRequest(error.detail, pointer=error.pointer) from error
 
 
-def check_name(name: str) -> str:
+def check_name(name: str, pointer: str = "/name") -> str:
     """A name as given. Raises InvalidRequest."""
     if _NAME.fullmatch(name) is None:
-        raise InvalidRequest(NAME_RULE, code="invalid_name", pointer="/name")
+        raise InvalidRequest(NAME_RULE, code="invalid_name", pointer=pointer)
     return name
 
 

@@ -21,6 +21,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError, deserialize
 from safetensors.numpy import save
 
+from service import wire_arrays
 from service.errors import InvalidRequest
 
 MEDIA_TYPE: Final = "application/x-safetensors"
@@ -114,13 +115,7 @@ def integers(body: Body, name: str) -> npt.NDArray[np.integer] | None:
     if tensor.dtype.kind not in "iu":
         raise InvalidRequest("must be integers", pointer=f"/{name}")
     _dimensions(tensor, 1, name)
-    bad = tensor < 0 if tensor.dtype.kind == "i" else tensor > np.uint64((1 << 63) - 1)
-    if bad.any():
-        raise InvalidRequest(
-            "must be between 0 and 2^63 - 1",
-            pointer=f"/{name}/{int(np.argmax(bad))}",
-        )
-    return tensor
+    return wire_arrays.whole(tensor, f"/{name}")
 
 
 def floats(body: Body, name: str, dimensions: int) -> npt.NDArray[np.floating] | None:
@@ -134,12 +129,7 @@ def floats(body: Body, name: str, dimensions: int) -> npt.NDArray[np.floating] |
     _dimensions(tensor, dimensions, name)
     if tensor.dtype.kind != "f":
         return tensor.astype(np.float64)
-    finite = np.isfinite(tensor)
-    if not finite.all():
-        at = np.unravel_index(int(np.argmin(finite)), tensor.shape)
-        place = "/".join(str(int(part)) for part in at)
-        raise InvalidRequest("must be finite", pointer=f"/{name}/{place}")
-    return tensor
+    return wire_arrays.finite(tensor, f"/{name}")
 
 
 def _dimensions(tensor: Tensor, dimensions: int, name: str) -> None:

@@ -10,7 +10,7 @@ from collections import Counter
 import numpy as np
 
 from benchmarks.measuring import ingest_streams
-from service import http_bodies
+from service import request_bodies
 from service.bench.jobs import http_job
 from service.bench.sender_processes import send_all
 from service.bench.senders import Client, Plan
@@ -54,8 +54,8 @@ def test_the_reference_is_the_state_of_the_batches_one_by_one(rng: np.random.Gen
     """In both formats, whose increments differ in the last digits."""
     source = ingest_streams.stream(1 << 10, 30, int(rng.integers(1 << 30)))
     read = {
-        "safetensors": http_bodies.update_from_tensors,
-        "json": http_bodies.update_from_json,
+        "safetensors": request_bodies.update_from_tensors,
+        "json": request_bodies.update_from_json,
     }
     times = [2, 0, 3, 1]
     for form in ingest_streams.FORMATS:

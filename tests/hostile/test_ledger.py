@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from service import http_bodies, http_problems, sketches
+from service import problems, request_bodies, sketches
 from service.errors import InvalidRequest
 from service.settings import Settings
 from tests.hostile.ledger import Ledger
@@ -32,12 +32,12 @@ def _apply_then_refuse(patch: pytest.MonkeyPatch) -> None:
 
 
 def _lose_half(patch: pytest.MonkeyPatch) -> None:
-    columns_of = http_bodies.update_from_json
+    columns_of = request_bodies.update_from_json
 
     def half(body: bytes) -> Any:
         return columns_of(body.replace(b"[2]", b"[1]"))
 
-    patch.setattr("service.http_bodies.update_from_json", half)
+    patch.setattr("service.request_bodies.update_from_json", half)
 
 
 def _acknowledge_only(patch: pytest.MonkeyPatch) -> None:
@@ -51,12 +51,12 @@ def _refuse_without_code(patch: pytest.MonkeyPatch) -> None:
     def plain(status: int, code: str, detail: str) -> dict[str, Any]:
         return {"status": status, "detail": detail}
 
-    patch.setattr(http_problems, "problem", plain)
+    patch.setattr(problems, "problem", plain)
 
 
 FAULTS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], bytes, str]] = {
     "a crash": (
-        lambda patch: patch.setattr(http_bodies, "update_from_json", _crash),
+        lambda patch: patch.setattr(request_bodies, "update_from_json", _crash),
         GOOD, "a failure of the service",
     ),
     "a refusal that was applied": (_apply_then_refuse, GOOD, "vector went from"),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from service import errors, http_codes, http_problems
+from service import error_codes, errors, problems
 from service.settings import Settings
 from tests.service.http_rig import (
     MATRIX,
@@ -96,12 +96,12 @@ def test_every_service_error_has_a_status() -> None:
             yield from below(one)
 
     for kind in below(errors.ServiceError):
-        if kind is http_problems.InvalidFields:
+        if kind is problems.InvalidFields:
             continue
         error = kind("x")
-        assert http_problems.status_of(error) != 500, kind
-        assert error.code in http_codes.CODES, kind
-        assert http_codes.CODES[error.code].status == http_problems.status_of(error)
+        assert problems.status_of(error) != 500, kind
+        assert error.code in error_codes.CODES, kind
+        assert error_codes.CODES[error.code].status == problems.status_of(error)
 
 
 def codes_in_source() -> set[str]:
@@ -130,6 +130,6 @@ def codes_in_source() -> set[str]:
 def test_codes_documents_and_source_agree() -> None:
     used = codes_in_source()
     assert len(used) > 10
-    assert used <= set(http_codes.CODES), used - set(http_codes.CODES)
+    assert used <= set(error_codes.CODES), used - set(error_codes.CODES)
     written = (ROOT / "docs" / "errors.md").read_text("utf-8")
-    assert written == http_codes.markdown()
+    assert written == error_codes.markdown()

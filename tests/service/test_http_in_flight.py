@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from service.clock import SystemClock
-from service.http_in_flight import BodiesInFlight
+from service.in_flight import BodiesInFlight
 from service.settings import Settings
 from service.store_memory import MemoryStore
 from tests.service.http_rig import JSON, Service, Unreliable, assert_problem, running

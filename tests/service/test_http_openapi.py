@@ -10,8 +10,8 @@ import httpx
 import pytest
 from pydantic import BaseModel, TypeAdapter
 
+from service import error_codes, http_examples, http_service
 from service import http_answer_schemas as answers
-from service import http_codes, http_examples, http_service
 from service.settings import Settings
 from tests.service.http_rig import PROBLEM, TENSORS, Service, running
 
@@ -99,7 +99,7 @@ def test_operations_say_what_they_are(document: dict[str, Any]) -> None:
         for status, response in operation["responses"].items():
             if int(status) >= 400:
                 assert set(response["content"]) == {PROBLEM}, where
-                assert response["content"][PROBLEM]["example"]["code"] in http_codes.CODES, where
+                assert response["content"][PROBLEM]["example"]["code"] in error_codes.CODES, where
 
 
 def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
@@ -231,7 +231,7 @@ def test_the_type_of_a_problem_leads_to_its_explanation(service: Service) -> Non
     shown = service.client.get(page)
     assert shown.status_code == 200
     assert f'id="{anchor}"' in shown.text
-    for code in http_codes.CODES:
+    for code in error_codes.CODES:
         assert f'id="{code}"' in http_service.errors_page()
 
 

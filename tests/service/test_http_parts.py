@@ -7,7 +7,7 @@ import gc
 import json
 import time
 
-from service import http_bodies
+from service import request_bodies
 from service.errors import InvalidRequest
 from service.http_parts import Turns
 
@@ -49,7 +49,7 @@ def test_errors_of_parts_are_no_garbage_that_circles() -> None:
     gc.collect()
     gc.disable()
     try:
-        found = http_bodies.updates_from_json(body, 50)
+        found = request_bodies.updates_from_json(body, 50)
         assert all(isinstance(one, InvalidRequest) for _, one in found)
         del found
         assert gc.collect() == 0

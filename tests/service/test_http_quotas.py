@@ -13,7 +13,7 @@ import pytest
 from service.access_ports import DEFAULT_TENANT, Quota
 from service.clock import SystemClock
 from service.errors import Overloaded
-from service.http_in_flight import BodiesInFlight, BodyInFlight
+from service.in_flight import BodiesInFlight, BodyInFlight
 from service.settings import Settings
 from service.store_memory import MemoryStore
 from tests.service.http_rig import Service, assert_problem, running, unchanged

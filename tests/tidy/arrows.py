@@ -54,6 +54,8 @@ ACCESS: Final = ("service.access_ports", "service.access_meters")
 DOMAIN: Final = (*CORE, "service.errors", "service.ports", *USE_CASES)
 TRANSPORTS: Final = (
     "service.http_*", "service.grpc_*", "service.wire*", "service.middleware", "service.health",
+    "service.request_*", "service.answer_objects", "service.problems", "service.error_codes",
+    "service.in_flight", "service.body_blocks",
 )  # fmt: skip
 
 RULES: Final = (

@@ -12,10 +12,8 @@ room is left for the others.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
-
-from starlette.requests import Request
-from starlette.types import Scope
+from collections.abc import Callable, Mapping, MutableMapping
+from typing import Any
 
 from service.errors import Overloaded
 
@@ -47,10 +45,11 @@ class BodiesInFlight:
         """Bytes of all bodies under way."""
         return self._held
 
-    def begin(self, scope: Scope) -> BodyInFlight:
-        """The body of a request, empty so far; `of` finds it again."""
+    def begin(self, scope: MutableMapping[str, Any] | None = None) -> BodyInFlight:
+        """The body of a request, empty so far. scope: of ASGI, where `of` finds it again."""
         body = BodyInFlight(self)
-        scope[_SCOPE_KEY] = body
+        if scope is not None:
+            scope[_SCOPE_KEY] = body
         return body
 
     def _grow(self, tenant: str, own: int, more: int) -> None:
@@ -111,7 +110,7 @@ class BodyInFlight:
         self._bodies._shrink(self._tenant, size)
 
 
-def of(request: Request) -> BodyInFlight:
+def of(scope: Mapping[str, Any]) -> BodyInFlight:
     """The body of a request that the boundary has let in."""
-    body: BodyInFlight = request.scope[_SCOPE_KEY]
+    body: BodyInFlight = scope[_SCOPE_KEY]
     return body

@@ -3,8 +3,9 @@
 A body is parsed once into Python objects (wire.parse_json) and then validated
 here, strictly and with unknown fields refused. Columns are read by wire's own
 readers, which know the pointer of the value at fault and are far cheaper than
-validating item by item. The same models are the schemas in /openapi.json; so
-are the answers' models, which are never instantiated.
+validating item by item; from protobuf they come as arrays (wire_arrays). The same
+models are the schemas in /openapi.json; so are the answers' models, which are never
+instantiated.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from pydantic.functional_validators import PlainValidator
 from pydantic.json_schema import WithJsonSchema
 from pydantic_core.core_schema import ValidationInfo
 
-from service import sketch_requests, wire
-from service.http_problems import InvalidFields, fields_of
+from service import sketch_requests, wire, wire_arrays
+from service.problems import InvalidFields, fields_of
 
 #: Anchored, as JSON Schema wants it.
 NAME_PATTERN: Final = f"^{sketch_requests.NAME_PATTERN}$"
@@ -40,18 +41,26 @@ _NUMBERS_SCHEMA: Final[dict[str, Any]] = {"type": "array", "items": {"type": "nu
 
 
 def _read_integers(value: object, info: ValidationInfo) -> npt.NDArray[np.integer]:
+    if isinstance(value, np.ndarray):
+        return wire_arrays.whole(value, f"/{info.field_name}")
     return wire.integers(value, f"/{info.field_name}")
 
 
 def _read_coordinates(value: object, info: ValidationInfo) -> npt.NDArray[np.integer]:
+    if isinstance(value, np.ndarray):
+        return wire_arrays.whole(value, f"/{info.field_name}")
     return wire.coordinates(value, f"/{info.field_name}")
 
 
 def _read_numbers(value: object, info: ValidationInfo) -> npt.NDArray[np.floating]:
+    if isinstance(value, np.ndarray):
+        return wire_arrays.finite(value, f"/{info.field_name}")
     return wire.numbers(value, f"/{info.field_name}")
 
 
 def _read_rows(value: object, info: ValidationInfo) -> npt.NDArray[np.floating]:
+    if isinstance(value, np.ndarray):
+        return wire_arrays.finite(value, f"/{info.field_name}")
     return wire.rows(value, f"/{info.field_name}")
 
 

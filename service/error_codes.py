@@ -1,4 +1,4 @@
-"""Every error code of the HTTP interface: stable names that callers may test for.
+"""Every error code of the interfaces: stable names that callers may test for.
 
 docs/errors.md is rendered from this table, /docs/errors shows it, and a test
 looks for codes in the source that are missing here.
@@ -9,14 +9,31 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+#: The gRPC code that goes with an HTTP status, where a code of ours has none of its own.
+_RPC_CODES: Final = {
+    400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND",
+    405: "UNIMPLEMENTED", 408: "DEADLINE_EXCEEDED", 409: "FAILED_PRECONDITION",
+    413: "RESOURCE_EXHAUSTED", 415: "INVALID_ARGUMENT", 422: "INVALID_ARGUMENT",
+    429: "RESOURCE_EXHAUSTED", 431: "RESOURCE_EXHAUSTED", 500: "INTERNAL", 503: "UNAVAILABLE",
+}  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """status: the HTTP status. title: the problem's. meaning: what to do about it."""
+    """status: the HTTP status. title: the problem's. meaning: what to do about it.
+
+    own_rpc: the gRPC code where it is not the one of the status.
+    """
 
     status: int
     title: str
     meaning: str
+    own_rpc: str = ""
+
+    @property
+    def rpc(self) -> str:
+        """The gRPC code, by its name in google.rpc.Code."""
+        return self.own_rpc or _RPC_CODES[self.status]
 
 
 _RETRY: Final = "Wait `Retry-After` seconds and send the request again."
@@ -31,6 +48,11 @@ CODES: Final[dict[str, Code]] = {
         400,
         "The body is not safetensors",
         "The header, the offsets or the length do not fit; often the body was cut short.",
+    ),
+    "malformed_protobuf": Code(
+        400,
+        "The message is not what the RPC takes",
+        "Its bytes are cut short, or made from another .proto; service/protos has ours.",
     ),
     "malformed_http": Code(
         400,
@@ -49,7 +71,9 @@ CODES: Final[dict[str, Code]] = {
     "role_too_low": Code(
         403, "The key's role does not allow this", "The detail names the role that does."
     ),
-    "quota_exceeded": Code(403, "A quota is used up", "Delete sketches, or ask for more."),
+    "quota_exceeded": Code(
+        403, "A quota is used up", "Delete sketches, or ask for more.", "RESOURCE_EXHAUSTED"
+    ),
     "cross_origin": Code(
         403,
         "A web page of another site sent this",
@@ -81,9 +105,12 @@ CODES: Final[dict[str, Code]] = {
         409,
         "The sketch exists with another spec",
         "Choose another name, or delete the sketch first.",
+        "ALREADY_EXISTS",
     ),
     "operand_sealed": Code(409, "The operand is sealed", "Nothing changes it any more."),
-    "tenant_exists": Code(409, "The tenant exists", "Change it with `sketchd tenant set`."),
+    "tenant_exists": Code(
+        409, "The tenant exists", "Change it with `sketchd tenant set`.", "ALREADY_EXISTS"
+    ),
     "tenant_has_sketches": Code(
         409,
         "The tenant has sketches",
@@ -172,6 +199,7 @@ CODES: Final[dict[str, Code]] = {
         422,
         "The sketch holds no such list of draws",
         "`draw` must be below the spec's `repetitions`; a list used twice is not independent.",
+        "OUT_OF_RANGE",
     ),
     "idempotency_key_reused": Code(
         422,
@@ -231,7 +259,7 @@ def markdown() -> str:
     lines = [
         "# Errors",
         "",
-        "Rendered from `service/http_codes.py`; a test keeps the two equal.",
+        "Rendered from `service/error_codes.py`; a test keeps the two equal.",
         "",
         "Every error is a problem of RFC 9457, `application/problem+json`: `type`, `title`,",
         "`status`, `detail`, a stable `code`, and `errors` with the JSON pointers of the fields at",
@@ -240,9 +268,13 @@ def markdown() -> str:
         "so on. Test for `status` and `code`; `title` and `detail` are for people and may change.",
         "Status 429 and 503 come with `Retry-After`. Every response has `X-Request-ID`.",
         "",
-        "| code | status | meaning |",
-        "| --- | --- | --- |",
+        "An RPC that fails has the gRPC code below, the message `code: detail`, and in its",
+        "`google.rpc.Status` the `code` as the reason of an `ErrorInfo`, the fields at fault as a",
+        "`BadRequest`, and a `RetryInfo` instead of `Retry-After` (docs/grpc.md).",
+        "",
+        "| code | status | gRPC | meaning |",
+        "| --- | --- | --- | --- |",
     ]
     for name, code in CODES.items():
-        lines.append(f"| `{name}` | {code.status} | {code.title}. {code.meaning} |")
+        lines.append(f"| `{name}` | {code.status} | {code.rpc} | {code.title}. {code.meaning} |")
     return "\n".join(lines) + "\n"

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from service import http_schemas as schemas
+from service import request_schemas as schemas
 from service import wire, wire_tensors
 from service.errors import InvalidRequest
 from service.sketches import SampleRequest
@@ -113,7 +113,11 @@ def sample_from_tensors(body: bytes) -> tuple[SampleRequest, bool]:
 
 def estimate_from_json(body: bytes) -> tuple[U64, F64 | None, bool]:
     """(coordinates (b,) or pairs of them (b, 2), queries, whether several)."""
-    asked = schemas.validate(schemas.Estimate, wire.parse_object(body))
+    return estimate_of(schemas.validate(schemas.Estimate, wire.parse_object(body)))
+
+
+def estimate_of(asked: schemas.Estimate) -> tuple[U64, F64 | None, bool]:
+    """The same of a request as read."""
     return asked.index.astype(np.uint64), queries_of(asked), asked.queries is not None
 
 
