@@ -58,13 +58,13 @@ def serve(folder: str, told: Connection) -> None:
     import uvicorn
 
     from service import app as composition
-    from service import cli_serve
+    from service import cli_ports, cli_serve
     from service.cli_protocol import ProblemProtocol
     from service.settings import Settings
 
     cli_serve.share_the_processor()
     runtime = composition.build(Settings(store=f"sqlite:///{folder}/stalls.db"))
-    listening = cli_serve.bind("127.0.0.1", 0)
+    listening = cli_ports.bind("127.0.0.1", 0)
     config = uvicorn.Config(
         composition.app_over(runtime), http=ProblemProtocol, ws="none", log_config=None
     )

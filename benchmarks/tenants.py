@@ -78,7 +78,8 @@ class Client:
 @contextmanager
 def served(folder: str, admin: str) -> Iterator[int]:
     """The service in a process of its own; its port."""
-    command = ["-m", "service", "serve", "--port", "0", "--store", f"sqlite:///{folder}/t.db"]
+    command = ["-m", "service", "serve", "--port", "0", "--grpc-port", "0"]
+    command += ["--store", f"sqlite:///{folder}/t.db"]
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith("SKETCHD_")
     }

@@ -74,8 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument(
         "--grpc-port",
         type=int,
-        help=f"port of gRPC, 0 for none (default {defaults.grpc_port}; not served yet) "
-        "[SKETCHD_GRPC_PORT]",
+        help=f"port of gRPC, 0 for none (default {defaults.grpc_port}) [SKETCHD_GRPC_PORT]",
     )
     serve.add_argument(
         "--store",
@@ -89,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument(
         "--workers",
         type=int,
-        help=f"processes that share the port (default {defaults.workers}) [SKETCHD_WORKERS]",
+        help=f"processes that share the ports (default {defaults.workers}) [SKETCHD_WORKERS]",
     )
     add_commands(commands)
     commands.add_parser("demo", help="stream real attention keys in, sample, compare, plot")
@@ -109,7 +108,8 @@ def _serve(options: argparse.Namespace) -> int:
     for name in unrecognised(os.environ):
         print(f"sketchd: {name} is not a setting and has no effect", file=sys.stderr)
     # Imported late: --help and version should not wait for a web framework.
-    from service.cli_serve import CannotServe, run
+    from service.cli_ports import CannotServe
+    from service.cli_serve import run
     from service.cli_workers import supervise
 
     try:

@@ -16,17 +16,11 @@ from typing import Final
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from service import logs, middleware
+from service.settings import Settings
 
-#: Bytes of a request's head; also of what may come between two pieces of a body.
-MOST_HEAD_BYTES: Final = 1 << 16
-#: How long the head of a connection's first request, or of one that has begun to come, may take.
-HEAD_SECONDS: Final = 10.0
-
+_DEFAULTS: Final = Settings()
 _MALFORMED: Final = middleware.problem_of_broken_http(
     400, "malformed_http", "the request is not valid HTTP/1.1"
-)
-_TOO_LARGE: Final = middleware.problem_of_broken_http(
-    431, "head_too_large", f"the head is over the limit of {MOST_HEAD_BYTES} bytes"
 )
 _UPGRADE: Final = middleware.problem_of_broken_http(
     400,
@@ -37,8 +31,14 @@ _REASONS: Final = {400: "Bad Request", 431: "Request Header Fields Too Large"}
 
 
 class ProblemProtocol(HttpToolsProtocol):
-    """One connection. What cannot be parsed is a problem document, and the end of it."""
+    """One connection. What cannot be parsed is a problem document, and the end of it.
 
+    most_head_bytes: of a request's head; also of what may come between two pieces of a body.
+    head_seconds: for the head of the first request, or of one that has begun to come.
+    """
+
+    most_head_bytes = _DEFAULTS.max_head_bytes
+    head_seconds = _DEFAULTS.head_seconds
     _pending = 0  # bytes since the parser last had a head or a piece of a body
     _unanswered = 0
     _refusal: tuple[int, bytes] = (400, _MALFORMED)
@@ -62,7 +62,7 @@ class ProblemProtocol(HttpToolsProtocol):
 
     def _await_head(self) -> None:
         if self._patience is None:
-            self._patience = self.loop.call_later(HEAD_SECONDS, self._give_up)
+            self._patience = self.loop.call_later(self.head_seconds, self._give_up)
 
     def _head_is_here(self) -> None:
         if self._patience is not None:
@@ -82,8 +82,8 @@ class ProblemProtocol(HttpToolsProtocol):
             return
         self._pending += len(data)
         super().data_received(data)
-        if self._pending > MOST_HEAD_BYTES and not self._broken:
-            self._refusal = (431, _TOO_LARGE)
+        if self._pending > self.most_head_bytes and not self._broken:
+            self._refusal = (431, self._too_large())
             self.send_400_response("")
 
     def on_headers_complete(self) -> None:
@@ -91,9 +91,9 @@ class ProblemProtocol(HttpToolsProtocol):
         self._head_is_here()
         self._pending = 0
         if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > (
-            MOST_HEAD_BYTES
+            self.most_head_bytes
         ):
-            self._refusal = (431, _TOO_LARGE)
+            self._refusal = (431, self._too_large())
             raise ValueError("the head is too large")
         names = {name for name, _ in self.headers}
         if self.parser.should_upgrade() and names & {b"content-length", b"transfer-encoding"}:
@@ -130,6 +130,11 @@ class ProblemProtocol(HttpToolsProtocol):
         if self._broken and self._unanswered <= 0 and not self.transport.is_closing():
             self._hang_up()
 
+    def _too_large(self) -> bytes:
+        return middleware.problem_of_broken_http(
+            431, "head_too_large", f"the head is over the limit of {self.most_head_bytes} bytes"
+        )
+
     @property
     def _last(self) -> RequestResponseCycle | None:
         """The last request whose head was whole; uvicorn's type forgets that there may be none."""
@@ -156,3 +161,13 @@ class ProblemProtocol(HttpToolsProtocol):
         if not half_an_answer:
             self.transport.write(head.encode("ascii") + problem)
         self.transport.close()
+
+
+def protocol(settings: Settings) -> type[ProblemProtocol]:
+    """The protocol with the settings' limits of a head; uvicorn makes one for each connection."""
+
+    class Limited(ProblemProtocol):
+        most_head_bytes = settings.max_head_bytes
+        head_seconds = settings.head_seconds
+
+    return Limited

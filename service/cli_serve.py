@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import dataclasses
 import gc
@@ -19,14 +20,16 @@ from threadpoolctl import threadpool_limits
 from service import app as composition
 from service import logs
 from service.cli_channel import WorkerEnd
-from service.cli_protocol import ProblemProtocol
-from service.cli_tls import InvalidCertificate, reload_certificate, server_context
+from service.cli_ports import CannotServe, Ports, listen
+from service.cli_ports import shown as host_and_port
+from service.cli_protocol import protocol
+from service.cli_tls import Certificates, InvalidCertificate
 from service.errors import ServiceError
+from service.grpc_server import GrpcServer, PortUnavailable
 from service.http_origins import is_this_machine
 from service.redis_url import shown
 from service.settings import InvalidSetting, Settings, variable
 
-_BACKLOG: Final = 2048
 #: uvicorn cancels requests this long after the drain has given up on them.
 _DRAIN_MARGIN_SECONDS: Final = 1.0
 _SWITCH_SECONDS: Final = 0.001
@@ -38,15 +41,12 @@ _HEAP_BLOCK_BYTES: Final = 1 << 20
 _HEAP_KEPT_BYTES: Final = 64 << 20
 
 
-class CannotServe(Exception):
-    """The service cannot start; the message is one line for a person."""
-
-
 class Server(uvicorn.Server):
     """uvicorn's: says when it is ready, stops at the first signal and at once at the second.
 
     announce: called when requests are accepted. alone: without a supervisor, which passes on
-    signals that may have reached this process already, and knows when not to wait.
+    signals that may have reached this process already, and knows when not to wait. rpcs: the
+    server of gRPC, which starts and stops with this one.
     """
 
     def __init__(
@@ -55,20 +55,41 @@ class Server(uvicorn.Server):
         runtime: composition.Runtime,
         announce: Callable[[], None],
         alone: bool = True,
+        rpcs: GrpcServer | None = None,
     ) -> None:
         super().__init__(config)
         self._runtime = runtime
         self._announce = announce
         self._alone = alone
+        self._rpcs = rpcs
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to accept, then say so."""
         await super().startup(sockets=sockets)
+        if self._rpcs is not None and not self.should_exit:
+            try:
+                await self._rpcs.start()
+            except PortUnavailable as error:
+                await super().shutdown(sockets=sockets)
+                raise CannotServe(str(error)) from error
         # What is there by now stays: no later collection has to walk through it.
         gc.collect()
         gc.freeze()
         if not self.should_exit:
             self._announce()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Finish HTTP and gRPC at the same time, then close the store."""
+        if self._rpcs is None:
+            await super().shutdown(sockets=sockets)
+            return
+        # As a request under way, for the store stays open until the last of those has ended.
+        with contextlib.ExitStack() as open_until_then:
+            open_until_then.enter_context(self._runtime.health.request())
+            stopping = asyncio.create_task(self._rpcs.stop(self._runtime.settings.drain_seconds))
+            stopping.add_done_callback(lambda _: open_until_then.close())
+            await super().shutdown(sockets=sockets)
+            await stopping
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
         """First signal: tell balancers, finish what is under way. Second: leave now.
@@ -87,52 +108,52 @@ class Server(uvicorn.Server):
 
 def run(settings: Settings) -> None:
     """Serve until a signal. Raises CannotServe with the reason when it cannot start."""
-    listening = listen(settings)
+    ports = listen(settings)
     logs.configure(settings)
-    serve_on(settings, listening)
+    serve_on(settings, ports)
 
 
-def listen(settings: Settings) -> socket.socket:
-    """The listening socket that the settings ask for. Raises CannotServe."""
-    if settings.grpc_port != 0:
-        raise CannotServe(
-            f"gRPC is not served yet: leave {variable('grpc_port')} (--grpc-port) at 0"
-        )
-    return bind(address_of(settings.host), settings.port)
-
-
-def serve_on(settings: Settings, listening: socket.socket, worker: WorkerEnd | None = None) -> None:
+def serve_on(settings: Settings, ports: Ports, worker: WorkerEnd | None = None) -> None:
     """Serve in this process. Raises CannotServe. worker: where it is one of several."""
-    settings = dataclasses.replace(settings, host=str(listening.getsockname()[0]))
+    settings = dataclasses.replace(settings, host=ports.address)
     share_the_processor()
     try:
-        tls = server_context(settings)
+        certificates = Certificates(settings)
         runtime = composition.build(settings)
     except (InvalidSetting, InvalidCertificate) as error:
         raise CannotServe(str(error)) from error
     config = uvicorn.Config(
         composition.app_over(runtime, worker.scrape if worker is not None else None),
-        http=ProblemProtocol,
+        http=protocol(settings),
         ws="none",
         lifespan="on",
         log_config=None,
         access_log=False,
         server_header=False,
-        backlog=_BACKLOG,
         timeout_graceful_shutdown=int(settings.drain_seconds + _DRAIN_MARGIN_SECONDS),
     )
     config.load()
-    config.ssl = tls
+    config.ssl = certificates.context
 
     def announce() -> None:
         if worker is not None:
             worker.ready()
         else:
-            print(ready_line(listening, settings), file=sys.stderr, flush=True)
+            print(ready_line(ports, settings), file=sys.stderr, flush=True)
 
-    server = Server(config, runtime, announce, alone=worker is None)
+    rpcs = None
+    if settings.grpc_port:
+        rpcs = GrpcServer(
+            [composition.grpc_handlers(runtime)],
+            settings.host,
+            settings.grpc_port,
+            certificates.credentials,
+            settings,
+            runtime.health,
+        )
+    server = Server(config, runtime, announce, alone=worker is None, rpcs=rpcs)
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-        runner.run(_serve(server, runtime, listening, settings, worker))
+        runner.run(_serve(server, runtime, ports, certificates, worker))
 
 
 def share_the_processor() -> None:
@@ -164,8 +185,8 @@ def keep_the_heap() -> None:
 async def _serve(
     server: Server,
     runtime: composition.Runtime,
-    listening: socket.socket,
-    settings: Settings,
+    ports: Ports,
+    certificates: Certificates,
     worker: WorkerEnd | None,
 ) -> None:
     # The store is opened first, and here, so that its failure is one clear line; when the
@@ -175,23 +196,20 @@ async def _serve(
         await runtime.administration.bootstrap()
         await check_keys(runtime)
     except CannotServe:
-        listening.close()
+        ports.close()
         runtime.pool.close()
         await runtime.store.close()
         raise
     except ServiceError as error:
-        listening.close()
+        ports.close()
         runtime.pool.close()
-        raise CannotServe(f"cannot open {shown(settings.store)}: {error.detail}") from error
-    tls = server.config.ssl
-    if tls is not None:
-        asyncio.get_running_loop().add_signal_handler(
-            signal.SIGHUP, reload_certificate, tls, settings
-        )
+        raise CannotServe(f"cannot open {shown(runtime.settings.store)}: {error.detail}") from error
+    if certificates.context is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, certificates.reload)
     if worker is None:
-        await server.serve(sockets=[listening])
+        await server.serve(sockets=[ports.http])
     else:
-        await _serve_as_worker(server, runtime, listening, worker)
+        await _serve_as_worker(server, runtime, ports.http, worker)
 
 
 async def _serve_as_worker(
@@ -224,38 +242,9 @@ async def check_keys(runtime: composition.Runtime) -> None:
         )
 
 
-def address_of(host: str) -> str:
-    """The address a host names. Raises CannotServe for a name that leads nowhere."""
-    try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:  # not found, or not even a host name
-        raise CannotServe(f"cannot resolve {host!r}: {error}") from error
-    addresses = [str(entry[4][0]) for entry in found]
-    # IPv4 first: "localhost" means it to most clients.
-    return min(addresses, key=lambda one: ":" in one)
-
-
-def bind(address: str, port: int) -> socket.socket:
-    """A listening socket. Raises CannotServe, with the reason, when the port is taken."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    # The protocol is named because asyncio turns Nagle's algorithm off only where it is: else
-    # every answer written as head and body waits 40 ms for an acknowledgement.
-    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind((address, port))
-        # Listening at once, so that a second service finds the port taken and not merely bound.
-        listening.listen(_BACKLOG)
-    except OSError as error:
-        listening.close()
-        raise CannotServe(f"cannot listen on {address}:{port}: {error.strerror}") from error
-    listening.set_inheritable(True)
-    return listening
-
-
-def ready_line(listening: socket.socket, settings: Settings) -> str:
+def ready_line(ports: Ports, settings: Settings) -> str:
     """The line that says where the service can be reached."""
     scheme = "https" if settings.tls_certificate else "http"
-    address, port = listening.getsockname()[:2]
-    host = f"[{address}]" if ":" in address else address
-    return f"sketchd ready: http {scheme}://{host}:{port} store {shown(settings.store)}"
+    http = f"http {scheme}://{host_and_port(ports.address, ports.http.getsockname()[1])}"
+    rpc = f" grpc {host_and_port(ports.address, settings.grpc_port)}" if ports.grpc else ""
+    return f"sketchd ready: {http}{rpc} store {shown(settings.store)}"

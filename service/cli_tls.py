@@ -1,4 +1,4 @@
-"""TLS for HTTP: a context from the settings' files, and new certificates without a restart."""
+"""TLS for HTTP and gRPC from the same files, and new certificates without a restart."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import os
 import ssl
 from pathlib import Path
 from typing import Final
+
+import grpc
 
 from service.settings import Settings, variable
 
@@ -36,19 +38,54 @@ def server_context(settings: Settings) -> ssl.SSLContext | None:
     return context
 
 
-def reload_certificate(context: ssl.SSLContext, settings: Settings) -> None:
-    """Take the files as they are now, for connections from now on; keep the old ones if bad.
+class Certificates:
+    """The files of the settings as HTTPS and gRPC take them. Raises InvalidCertificate.
 
-    The roots of client certificates stay: a context can only be given more of them.
+    context: for HTTPS. credentials: for gRPC. Both None for plain text.
     """
-    try:
-        # Tried on another context first, for loading half of it would break this one.
-        _load_certificate(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), settings)
-        _load_certificate(context, settings)
-    except InvalidCertificate as error:
-        _LOG.error("the old certificate stays: %s", error)
-    else:
-        _LOG.info("the certificate was read again")
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._renewed: grpc.ServerCertificateConfiguration | None = None
+        self.context = server_context(settings)
+        self.credentials: grpc.ServerCredentials | None = None
+        if self.context is not None and settings.grpc_port:
+            roots = settings.tls_client_ca
+            self._roots = Path(roots).read_bytes() if roots else None
+            self.credentials = grpc.dynamic_ssl_server_credentials(
+                self._for_grpc(),
+                self._take_renewed,  # type: ignore[arg-type] # None is what it means to be
+                require_client_authentication=bool(roots),
+            )
+
+    def reload(self) -> None:
+        """Take the files as they are now, for connections from now on; keep the old ones if bad.
+
+        The roots of client certificates stay: a context can only be given more of them.
+        """
+        assert self.context is not None
+        try:
+            # Tried on another context first, for loading half of it would break this one.
+            _load_certificate(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), self._settings)
+            if self.credentials is not None:
+                self._renewed = self._for_grpc()
+            _load_certificate(self.context, self._settings)
+        except (InvalidCertificate, OSError) as error:
+            _LOG.error("the old certificate stays: %s", error)
+        else:
+            _LOG.info("the certificate was read again")
+
+    def _for_grpc(self) -> grpc.ServerCertificateConfiguration:
+        pair = (
+            Path(self._settings.tls_key).read_bytes(),
+            Path(self._settings.tls_certificate).read_bytes(),
+        )
+        return grpc.ssl_server_certificate_configuration([pair], self._roots)
+
+    def _take_renewed(self) -> grpc.ServerCertificateConfiguration | None:
+        """What gRPC asks, in a thread of its own, at each handshake: None for nothing new."""
+        renewed, self._renewed = self._renewed, None
+        return renewed
 
 
 def _load_certificate(context: ssl.SSLContext, settings: Settings) -> None:

@@ -1,7 +1,8 @@
-"""Several processes that serve on one port, and the supervisor that keeps them running.
+"""Several processes that serve on the same ports, and the supervisor that keeps them running.
 
-The supervisor owns the listening socket, so that connections wait there while a worker is
-replaced; every worker inherits it and accepts when it has time. It asks the workers for their
+The supervisor owns HTTP's listening socket, so that connections wait there while a worker is
+replaced; every worker inherits it and accepts when it has time. For gRPC every worker listens
+with a socket of its own, and the supervisor keeps the port for them. It asks the workers for their
 metrics, joins them for whichever is scraped, and remembers the counters of those that ended.
 docs/decisions/0008-workers.md says why so.
 """
@@ -23,7 +24,8 @@ from typing import Final
 
 from service import logs
 from service.cli_channel import SNAPSHOT_SECONDS, Channel, Message, WorkerEnd
-from service.cli_serve import CannotServe, listen, ready_line, serve_on
+from service.cli_ports import CannotServe, Ports, listen
+from service.cli_serve import ready_line, serve_on
 from service.metrics_shared import Family, Snapshot, joined
 from service.settings import Settings
 
@@ -88,9 +90,9 @@ class Worker:
 class Supervisor:
     """Starts, watches and stops the workers, and joins their metrics."""
 
-    def __init__(self, settings: Settings, listening: socket.socket) -> None:
+    def __init__(self, settings: Settings, ports: Ports) -> None:
         self._settings = settings
-        self._listening = listening
+        self._ports = ports
         self._workers: set[Worker] = set()
         self._ended = Snapshot()
         self._stopping = asyncio.Event()
@@ -115,9 +117,9 @@ class Supervisor:
         remembering = asyncio.create_task(self._remember())
         if self._failure is None and not self._stopping.is_set():
             self._all_ready = True
-            print(ready_line(self._listening, self._settings), file=sys.stderr, flush=True)
+            print(ready_line(self._ports, self._settings), file=sys.stderr, flush=True)
             await self._stopping.wait()
-        self._listening.close()
+        self._ports.close()
         await self._end(places)
         remembering.cancel()
         if self._failure is not None:
@@ -150,7 +152,7 @@ class Supervisor:
     async def _one_life(self) -> str:
         """Start a worker and wait until it ends. Returns why it did."""
         try:
-            worker = await Worker.started(self._settings, self._listening)
+            worker = await Worker.started(self._settings, self._ports.http)
         except OSError as error:
             return f"cannot start a process: {error.strerror}"
         self._workers.add(worker)
@@ -253,9 +255,9 @@ class Supervisor:
 
 def supervise(settings: Settings) -> None:
     """Serve with several processes until a signal. Raises CannotServe."""
-    listening = listen(settings)
+    ports = listen(settings)
     logs.configure(settings)
-    asyncio.run(Supervisor(settings, listening).run())
+    asyncio.run(Supervisor(settings, ports).run())
 
 
 def work(listening: int, channel: int) -> int:
@@ -268,7 +270,7 @@ def work(listening: int, channel: int) -> int:
     settings = Settings(**end.settings())
     logs.configure(settings)
     try:
-        serve_on(settings, socket.socket(fileno=listening), end)
+        serve_on(settings, Ports(socket.socket(fileno=listening), None), end)
     except CannotServe as error:
         end.failed(str(error))
         return 1

@@ -41,9 +41,7 @@ class Settings:
 
     host: str = knob("127.0.0.1", "Address to listen on.")
     port: int = knob(8080, "Port to listen on; 0 takes a free one.", "", 0, 65535)
-    grpc_port: int = knob(
-        0, "Port for gRPC; 0, the only value served yet, turns it off.", "", 0, 65535
-    )
+    grpc_port: int = knob(50051, "Port for gRPC; 0 turns it off.", "", 0, 65535)
     access_log: str = knob("off", "Whether each request writes a log line.", words=("off", "on"))
     log_format: str = knob(
         "auto",
@@ -140,6 +138,33 @@ class Settings:
         "", "PEM file with the roots of client certificates: clients must then show one."
     )
 
+    head_seconds: float = seconds(
+        10.0,
+        "How long a connection may take for the head of a request; for gRPC, until it speaks "
+        "HTTP/2.",
+        1e-3,
+    )
+    max_head_bytes: int = knob(
+        64 * _KIB, "Largest head of a request; of an RPC, its metadata.", "bytes", _KIB, 16 * _MIB
+    )
+    grpc_max_message_bytes: int = knob(
+        16 * _MIB, "Largest message of gRPC taken in.", "bytes", _KIB, (1 << 31) - 1
+    )
+    grpc_max_streams: int = count(
+        1000, "RPCs under way on one connection; a client keeps more waiting.", 1, 1 << 20
+    )
+    grpc_max_calls: int = count(
+        10_000, "RPCs under way in one process; one more is answered RESOURCE_EXHAUSTED."
+    )
+    grpc_idle_seconds: float = seconds(
+        300.0, "How long a connection of gRPC without an RPC stays open.", 1e-3
+    )
+    grpc_keepalive_seconds: float = seconds(
+        30.0, "Silence after which a client of gRPC is asked whether it is there.", 1.0
+    )
+    grpc_keepalive_timeout_seconds: float = seconds(
+        10.0, "How long it may take to say so before it is hung up on.", 1e-3
+    )
     max_body_bytes: int = byte_count(16 * _MIB, "Largest request body, snapshots excepted.")
     max_snapshot_bytes: int = byte_count(272 * _MIB, "Largest snapshot taken in.")
     max_bodies_bytes: int = byte_count(

@@ -12,7 +12,7 @@ from typing import Any
 
 import uvicorn
 
-from service import cli_serve
+from service import cli_ports, cli_serve
 
 _ANSWER = b'{"accepted":0,"version":"0"}'
 
@@ -31,7 +31,7 @@ async def take(scope: Any, receive: Any, send: Any) -> None:
 def main() -> None:
     """Serve until a signal."""
     cli_serve.share_the_processor()
-    listening = cli_serve.bind("127.0.0.1", 0)
+    listening = cli_ports.bind("127.0.0.1", 0)
     config = uvicorn.Config(
         take, http="httptools", ws="none", lifespan="off", log_config=None,
         access_log=False, server_header=False,

@@ -14,15 +14,19 @@ _READY = re.compile(rb"http (http://\S+)")
 
 
 class ServedProcess:
-    """`python -m service serve`, on a SQLite file unless told otherwise.
+    """`python -m service serve`, on a SQLite file and without gRPC unless told otherwise.
 
     url: where it listens, while it does. log: what it writes to standard error.
     """
 
     def __init__(
-        self, folder: Path, settings: Mapping[str, object], store: str | None = None
+        self,
+        folder: Path,
+        settings: Mapping[str, object],
+        store: str | None = None,
     ) -> None:
         folder.mkdir(exist_ok=True)
+        settings = {"grpc_port": 0, **settings}
         store = store if store is not None else f"sqlite:///{folder / 'store.db'}"
         self.log = folder / "service.log"
         self._arguments = [

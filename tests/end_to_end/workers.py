@@ -16,7 +16,7 @@ import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 ROOT = Path(__file__).parents[2]
-_READY = re.compile(r"^sketchd ready: http (http://\S+) store", flags=re.MULTILINE)
+_READY = re.compile(r"^sketchd ready: http (https?://\S+) ", flags=re.MULTILINE)
 PATIENCE_SECONDS = 30.0
 
 
@@ -117,7 +117,8 @@ def alive(pid: int) -> bool:
 
 @contextmanager
 def serving(folder: Path, workers: int, **settings: object) -> Iterator[Service]:
-    """Serve a SQLite file until the block ends; what is left then is killed."""
+    """Serve a SQLite file until the block ends; what is left then is killed. gRPC only if set."""
+    settings = {"grpc_port": 0, **settings}
     log = folder / "service.log"
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith("SKETCHD_")

@@ -24,7 +24,8 @@ def served(folder: Path, **settings: object) -> Iterator[str]:
     } | {f"SKETCHD_{name.upper()}": str(value) for name, value in settings.items()}
     arguments = [
         sys.executable, "-m", "service", "serve",
-        "--host", "127.0.0.1", "--port", "0", "--store", f"sqlite:///{folder / 'store.db'}",
+        "--host", "127.0.0.1", "--port", "0", "--grpc-port", "0",
+        "--store", f"sqlite:///{folder / 'store.db'}",
     ]  # fmt: skip
     with log.open("wb") as errors:
         process = subprocess.Popen(

@@ -16,7 +16,7 @@ import uvicorn
 from safetensors.numpy import load, save
 
 from service import app as composition
-from service import cli_serve
+from service import cli_ports
 from service.cli_protocol import ProblemProtocol
 from service.errors import StoreUnavailable
 from service.ports import Store
@@ -71,7 +71,7 @@ def running(
 ) -> Iterator[Service]:
     """Serve until the block ends."""
     runtime = composition.build(settings, store=store, tenants=tenants, meters=meters)
-    listening = cli_serve.bind("127.0.0.1", 0)
+    listening = cli_ports.bind("127.0.0.1", 0)
     port = listening.getsockname()[1]
     app = composition.app_over(runtime)
     server = uvicorn.Server(

@@ -18,7 +18,8 @@ import httpx
 import pytest
 
 from service import app as composition
-from service.cli_serve import CannotServe, address_of, bind, check_keys
+from service.cli_ports import CannotServe, address_of, bind
+from service.cli_serve import check_keys
 from service.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,9 +32,9 @@ def command(*arguments: str) -> list[str]:
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """The environment without settings of the machine's, and with these."""
+    """The environment without settings of the machine's, with these, and without gRPC's port."""
     kept = {name: one for name, one in os.environ.items() if not name.startswith("SKETCHD_")}
-    return {**kept, "PYTHONPATH": str(ROOT), **variables}
+    return {**kept, "PYTHONPATH": str(ROOT), "SKETCHD_GRPC_PORT": "0", **variables}
 
 
 def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -160,8 +161,7 @@ def test_what_cannot_be_served_is_one_clear_line(tmp_path: Path) -> None:
     memory = {"SKETCHD_STORE": "memory://"}
     assert "cannot listen" in refused("serve", "--port", "0", SKETCHD_HOST="192.0.2.1", **memory)
     assert "resolve" in refused("serve", "--host", "a..b", "--port", "0")
-    assert "gRPC" in refused("serve", "--port", "0", "--grpc-port", "50051")
-    assert "gRPC" in refused("serve", "--port", "0", SKETCHD_GRPC_PORT="50051")
+    assert "SKETCHD_GRPC_PORT" in refused("serve", "--port", "0", "--grpc-port", "70000")
     assert "SKETCHD_STORE" in refused("serve", "--port", "0", "--store", "postgresql://localhost")
     assert "SKETCHD_PORT" in refused("serve", "--port", "70000")
     assert "SKETCHD_PORT" in refused("serve", SKETCHD_PORT="red")
@@ -173,7 +173,7 @@ def test_what_cannot_be_served_is_one_clear_line(tmp_path: Path) -> None:
 
 
 def test_a_variable_that_is_no_setting_is_mentioned() -> None:
-    done = run("serve", "--grpc-port", "1", SKETCHD_MAX_BODY_BITES="5")
+    done = run("serve", "--host", "a..b", SKETCHD_MAX_BODY_BITES="5")
     assert "SKETCHD_MAX_BODY_BITES is not a setting" in done.stderr
     assert "sketchd ready" not in done.stderr
 

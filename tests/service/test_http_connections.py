@@ -10,8 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from service import cli_protocol
-from service.cli_protocol import MOST_HEAD_BYTES
+from service.cli_protocol import ProblemProtocol
 from service.settings import Settings
 from tests.service.http_rig import Service, running
 
@@ -96,7 +95,7 @@ def test_a_head_without_an_end_is_refused(service: Service, endless: bytes) -> N
 def test_the_limit_of_a_head_does_not_depend_on_how_it_arrives(service: Service) -> None:
     start, end = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nx-long: ", b"\r\n\r\n"
     for spare, status in ((100, 200), (-100, 431)):
-        whole = start + b"a" * (MOST_HEAD_BYTES - len(start) - spare) + end
+        whole = start + b"a" * (ProblemProtocol.most_head_bytes - len(start) - spare) + end
         for pieces in ((whole,), (whole[:50_000], whole[50_000:])):
             statuses, received, closed = said(service, *pieces)
             assert statuses == [status]
@@ -138,7 +137,7 @@ def test_an_upgrade_without_a_body_is_ignored(service: Service) -> None:
 def test_a_head_that_does_not_come_ends_the_connection(
     service: Service, monkeypatch: pytest.MonkeyPatch, sent: bytes
 ) -> None:
-    monkeypatch.setattr(cli_protocol, "HEAD_SECONDS", 0.2)
+    monkeypatch.setattr(ProblemProtocol, "head_seconds", 0.2)
     assert said(service, sent) == ([], b"", True)
     whole = b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"
     statuses, _, closed = said(service, whole, sent)
@@ -146,7 +145,7 @@ def test_a_head_that_does_not_come_ends_the_connection(
 
 
 def test_a_slow_body_is_not_a_slow_head(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli_protocol, "HEAD_SECONDS", 0.2)
+    monkeypatch.setattr(ProblemProtocol, "head_seconds", 0.2)
     with socket.create_connection(("127.0.0.1", service.port), timeout=5) as connection:
         connection.sendall(WHOLE[:-1])
         time.sleep(0.5)
