@@ -9,7 +9,7 @@ from pathlib import Path
 from service.bench.processes import Server
 
 
-def serve_nothing(folder: Path) -> Server:
-    """Over HTTP, under the server that the service runs under."""
-    return Server([sys.executable, "-m", "benchmarks.measuring.floor"], os.environ,
-                  folder / "floor.log")  # fmt: skip
+def serve_nothing(folder: Path, *, grpc: bool = False) -> Server:
+    """Over HTTP, under the server that the service runs under, or over gRPC."""
+    module = f"benchmarks.measuring.floor{'_grpc' if grpc else ''}"
+    return Server([sys.executable, "-m", module], os.environ, folder / f"{module}.log")

@@ -7,7 +7,8 @@ operations   by kind: requests, per_second, and seconds until the answer: p50, p
              max, and `quantiles`, pairs of a share of the answers and the seconds within
              which it came
 updates      increments acknowledged a second (rows of a matrix); numbers: coordinates
-errors       requests given up, by status and code; lost: those without an answer
+errors       requests given up, by status and code; lost: those without an answer,
+                 reasons: why, those that were tried again too
 retried, unsent, sent_bytes, received_bytes
 service      cpu_seconds, cpu (processors), memory_bytes, peak (since it started), written_bytes,
              source: how that is known; null where it is not
@@ -118,6 +119,7 @@ def as_json(options: Options, findings: Findings) -> dict[str, Any]:
         "numbers": findings.updates * numbers_of(options) / findings.seconds,
         "errors": dict(sent.refused),
         "lost": sent.lost,
+        "reasons": dict(sent.reasons),
         "retried": sent.retried,
         "unsent": sent.unsent,
         "sent_bytes": sent.sent_bytes,

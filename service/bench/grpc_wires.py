@@ -135,6 +135,8 @@ class _Stream:
     async def ask(self, message: bytes) -> Answer:
         """One message, one result."""
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        # Looked at even where the writing failed first.
+        answer.add_done_callback(lambda one: one.cancelled() or one.exception())
         try:
             async with self._writing:
                 self._waiting.append(answer)
@@ -144,7 +146,7 @@ class _Stream:
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError, TimeoutError) as error:
             # Results are told apart by their order alone: without this one all are lost.
             self.close()
-            raise Lost(repr(error)) from error
+            raise Lost(_words(error)) from error
 
     async def _read(self) -> None:
         reason = "the stream ended"
@@ -155,7 +157,7 @@ class _Stream:
                 if not waiting.done():
                     waiting.set_result(answer)
         except (grpc.aio.AioRpcError, asyncio.CancelledError) as error:
-            reason = repr(error)
+            reason = _words(error)
         self.ended = True
         for waiting in self._waiting:
             if not waiting.done():
@@ -184,6 +186,12 @@ def _refused(error: grpc.aio.AioRpcError) -> Answer:
         raise Lost(f"{status.name}: {error.details()}")
     name = f"{status.name} {code[1]}" if code is not None else status.name
     return Answer(name, 0, status in _AGAIN, status in _UNSURE)
+
+
+def _words(error: BaseException) -> str:
+    if isinstance(error, grpc.aio.AioRpcError):
+        return f"{error.code().name} {error.details()}"
+    return "no answer in time" if isinstance(error, TimeoutError) else type(error).__name__
 
 
 async def _ready(channel: Channel) -> None:

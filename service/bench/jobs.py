@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Final
 
@@ -46,16 +45,18 @@ def http_job(
     body: bytes = b"",
     media: str = "application/json",
     *,
+    accept: str | None = None,
     host: str = "127.0.0.1",
     access_key: str | None = None,
     sketch: int = 0,
     updates: int = 0,
 ) -> Job:
     """A request over HTTP/1.1 on a connection that stays."""
-    access = f"authorization: Bearer {access_key}\r\n" if access_key else ""
+    more = f"authorization: Bearer {access_key}\r\n" if access_key else ""
+    more += f"accept: {accept}\r\n" if accept else ""
     head = (
         f"{method} {path} HTTP/1.1\r\nhost: {host}\r\ncontent-type: {media}\r\n"
-        f"content-length: {len(body)}\r\n{access}"
+        f"content-length: {len(body)}\r\n{more}"
     )
     return Job(kind, head.encode("ascii"), body, sketch, updates)
 
@@ -91,8 +92,3 @@ def _varint(number: int) -> bytes:
         number >>= 7
     found.append(number)
     return bytes(found)
-
-
-def on(job: Job, sketch: int) -> Job:
-    """The same for another position."""
-    return dataclasses.replace(job, sketch=sketch)

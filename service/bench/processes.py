@@ -21,7 +21,8 @@ from typing import Final, Self
 #: Where the packages are that a server runs.
 ROOT: Final = Path(__file__).resolve().parents[2]
 _READY: Final = re.compile(r"^.*?ready: .*\n", re.MULTILINE)
-_ADDRESS: Final = r"{}s?://([0-9.]+):(\d+)"
+_HTTP: Final = re.compile(r"https?://([0-9.]+):(\d+)")
+_GRPC: Final = re.compile(r"\bgrpc (?:grpcs?://)?([0-9.]+):(\d+)")
 _READY_SECONDS: Final = 60.0
 _STOP_SECONDS: Final = 30.0
 
@@ -120,9 +121,9 @@ class Server:
             )  # fmt: skip
         try:
             said = self._ready_line()
-            grpc = re.search(_ADDRESS.format("grpc"), said)
+            grpc = _GRPC.search(said)
             self.grpc_port = int(grpc[2]) if grpc else 0
-            address = re.search(_ADDRESS.format("http"), said) or grpc
+            address = _HTTP.search(said) or grpc
             if address is None:
                 raise CannotStart(f"no address in {said!r}")
             self.host, self.port = address[1], int(address[2])

@@ -56,7 +56,7 @@ def _rows(options: Options, findings: Findings) -> str:
     sent, seconds = findings.sent, findings.seconds
     errors = [f"{what}: {many:,}" for what, many in sent.refused.most_common()]
     if sent.lost:
-        errors.append(f"no answer: {sent.lost:,}")
+        errors.append(f"no answer: {sent.lost:,} ({sent.reasons.most_common(1)[0][0]})")
     updates = f"{findings.updates / seconds:,.0f} a second"
     if options.kind == "matrix":
         numbers = findings.updates * numbers_of(options) / seconds

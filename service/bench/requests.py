@@ -76,12 +76,13 @@ def _over_http(
     found = []
     for at, name in enumerate(names):
         path = f"/v1/sketches/{name}"
-        for kind, last, media_type, contents in (
-            ("update", "updates", media, bodies), ("sample", "samples", _JSON, questions)
-        ):  # fmt: skip
+        for kind, last, media_type, accept, contents in (
+            ("update", "updates", media, None, bodies),
+            ("sample", "samples", _JSON, None if media == _JSON else media, questions),
+        ):
             found += [
                 http_job(
-                    kind, "POST", f"{path}/{last}", body, media_type, host=host,
+                    kind, "POST", f"{path}/{last}", body, media_type, accept=accept, host=host,
                     access_key=options.access_key, sketch=at,
                     updates=options.batch if kind == "update" else 0,
                 )
@@ -113,7 +114,10 @@ def _over_grpc(
         bodies = [_tensors(options, one) for one in columns]
     else:
         bodies = [_as_message(pb.UpdateRequest(operand=_operand(options)), one) for one in columns]
-    questions = [pb.SampleRequest(x=query).SerializeToString() for query in queries]
+    questions = [
+        pb.SampleRequest(x=query, as_safetensors=options.tensors).SerializeToString()
+        for query in queries
+    ]
     found = []
     for at, name in enumerate(names):
         found += [

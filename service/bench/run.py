@@ -104,7 +104,8 @@ def _measured(
         senders.go()
         filled = senders.found()
     if filled.refused or filled.lost:
-        raise Refused(f"the first updates were not taken: {dict(filled.refused)}")
+        why = ", ".join([*filled.refused, *filled.reasons])
+        raise Refused(f"the first updates were not taken: {why}")
     parts = list(shared(clients_of(options, *address), options.processes))
     plans = [
         _plan(options, target, jobs, part, f"{prefix}{at}", len(parts))

@@ -74,9 +74,10 @@ class Sent:
 
     answered: by job, those that succeeded; warm: those of the warm-up. seconds: of each success,
     by kind. each_second: successes by kind and whole second since the start. refused: by status
-    and code, requests that were given up. lost: requests without an answer. unsure: by sketch,
-    increments of updates that were not acknowledged and may have been applied all the same.
-    retried: attempts beyond the first. unsent: times that found no client free before the end.
+    and code, requests that were given up. lost: requests without an answer; reasons: why, those
+    that were tried again too. unsure: by sketch, increments of updates that were not
+    acknowledged and may have been applied all the same. retried: attempts beyond the first.
+    unsent: times that found no client free before the end.
     sent_bytes, received_bytes: of requests and answers. started, ended: on the monotonic clock
     that all processes share, without the warm-up. cpu: seconds of the sending processes;
     busiest: of the busiest one, as a share of that time.
@@ -88,6 +89,7 @@ class Sent:
     each_second: dict[str, Counter[int]] = field(default_factory=dict)
     refused: Counter[str] = field(default_factory=Counter)
     lost: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
     unsure: Counter[int] = field(default_factory=Counter)
     retried: int = 0
     unsent: int = 0
@@ -104,6 +106,7 @@ class Sent:
                              (self.unsure, other.unsure)):  # fmt: skip
             counts.update(more)
         self.refused.update(other.refused)
+        self.reasons.update(other.reasons)
         for kind, taken in other.seconds.items():
             self.seconds.setdefault(kind, array("d")).extend(taken)
         for kind, done in other.each_second.items():
@@ -230,7 +233,8 @@ class Sending:
         for attempt in range(self._plan.attempts):
             try:
                 answer = await wire.ask(job, key)
-            except Lost:
+            except Lost as lost:
+                self.found.reasons[str(lost)] += 1
                 answer = Answer(_LOST, 0, again=True, applied=True)
             if intended >= self._begin:
                 self.found.sent_bytes += len(job.head) + len(job.body)
