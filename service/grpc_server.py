@@ -6,9 +6,8 @@ large and how many messages may be, who is hung up on, and what becomes of RPCs 
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Any, Final, Self
+from collections.abc import Sequence
+from typing import Final
 
 import grpc
 
@@ -16,10 +15,8 @@ from service.grpc_standard import HealthService, health_handler, reflection_hand
 from service.health import Health
 from service.settings import Settings
 
-_STOPPING: Final = "not_ready: the service is stopping"
 #: A client may ping as often as this; more often, again and again, and it is hung up on.
 _PING_SECONDS: Final = 5.0
-_Behaviour = Callable[[AsyncIterator[Any], Any], AsyncIterator[Any]]
 
 
 class PortUnavailable(Exception):
@@ -46,18 +43,15 @@ class GrpcServer:
         self._credentials = credentials
         self._settings = settings
         self._health = health
-        self._judge: HealthService | None = None
         self._server: grpc.aio.Server | None = None
-        self._streams = _Streams()
 
     async def start(self) -> int:
         """Listen and serve; returns the port. Raises PortUnavailable."""
-        self._judge = HealthService(self._health)
         server = grpc.aio.server(
             handlers=[
-                *(_Ending(handler, self._streams) for handler in self._handlers),
-                health_handler(self._judge),
-                *(_Ending(handler, self._streams) for handler in reflection_handlers()),
+                *self._handlers,
+                health_handler(HealthService(self._health)),
+                *reflection_handlers(self._health),
             ],
             options=options(self._settings),
             maximum_concurrent_rpcs=self._settings.grpc_max_calls,
@@ -76,14 +70,11 @@ class GrpcServer:
     async def stop(self, grace: float) -> None:
         """Take no new RPC; those under way have `grace` seconds, and are then cancelled.
 
-        Streams in both directions are read no further. What was read is answered, then they end
-        with UNAVAILABLE, so that the client goes on with another server.
+        Streams are not made to end here: those that only wait for more follow `health`, which
+        has to be draining by now.
         """
-        if self._server is None or self._judge is None:
-            return
-        self._judge.end()
-        self._streams.end()
-        await self._server.stop(grace)
+        if self._server is not None:
+            await self._server.stop(grace)
 
 
 def options(settings: Settings) -> list[tuple[str, int]]:
@@ -111,92 +102,3 @@ def options(settings: Settings) -> list[tuple[str, int]]:
 
 def _milliseconds(seconds: float) -> int:
     return min(max(1, round(seconds * 1000)), (1 << 31) - 1)
-
-
-class _Streams:
-    """The tasks that wait for a message of a stream, and whether there shall be another."""
-
-    def __init__(self) -> None:
-        self._ended = False
-        self.reading: set[asyncio.Task[Any]] = set()
-
-    def have_ended(self) -> bool:
-        """Whether no stream is read any further."""
-        return self._ended
-
-    def end(self) -> None:
-        """Read none any further."""
-        self._ended = True
-        for task in self.reading:
-            task.cancel()
-
-
-class _Messages:
-    """A stream's messages until the drain. cut: whether that came before the client's end."""
-
-    def __init__(self, messages: AsyncIterator[Any], streams: _Streams) -> None:
-        self._messages = messages
-        self._streams = streams
-        self.cut = False
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Any:
-        """The next message. Raises StopAsyncIteration."""
-        if self._streams.have_ended():
-            self.cut = True
-            raise StopAsyncIteration
-        # Cancelled by `end` while it waits, as asyncio.timeout does: no task and no queue for
-        # each message, of which there are ten thousand a second.
-        task = asyncio.current_task()
-        assert task is not None
-        before = task.cancelling()
-        self._streams.reading.add(task)
-        try:
-            return await anext(self._messages)
-        except asyncio.CancelledError:
-            if not self._streams.have_ended() or task.uncancel() > before:
-                raise
-            self.cut = True
-            raise StopAsyncIteration from None
-        finally:
-            self._streams.reading.discard(task)
-
-
-class _Ending(grpc.GenericRpcHandler):
-    """Handlers whose streams in both directions end with the drain; the others are as they were."""
-
-    def __init__(self, inner: grpc.GenericRpcHandler, streams: _Streams) -> None:
-        self._inner = inner
-        self._streams = streams
-        self._ending: dict[str, Any] = {}
-
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
-        """The handler of one RPC, None if it is not here."""
-        method = str(handler_call_details.method)
-        found = self._ending.get(method)
-        if found is None:
-            found = self._inner.service(handler_call_details)
-            if found is None:  # and the names a client may make up are not remembered
-                return None
-            if found.request_streaming and found.response_streaming:
-                found = self._with_an_end(found)
-            self._ending[method] = found
-        return found
-
-    def _with_an_end(self, found: Any) -> Any:
-        answer: _Behaviour = found.stream_stream
-
-        async def answered(messages: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
-            until_the_end = _Messages(messages, self._streams)
-            async for one in answer(until_the_end, context):
-                yield one
-            if until_the_end.cut:
-                await context.abort(
-                    grpc.StatusCode.UNAVAILABLE, _STOPPING, (("sketchd-code", "not_ready"),)
-                )
-
-        return grpc.stream_stream_rpc_method_handler(
-            answered, found.request_deserializer, found.response_serializer
-        )

@@ -38,13 +38,8 @@ class HealthService:
 
     def __init__(self, health: Health) -> None:
         self._health = health
-        self._ending = asyncio.Event()
         self._looked = asyncio.Lock()
         self._last: tuple[float, int] = (-_WATCH_SECONDS, _Answer.UNKNOWN)
-
-    def end(self) -> None:
-        """The drain has begun: tell those who watch, and let them go."""
-        self._ending.set()
 
     async def Check(
         self, request: health_pb2.HealthCheckRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -79,10 +74,10 @@ class HealthService:
             if found != told:
                 told = found
                 yield _Answer(status=found)
-            if self._ending.is_set():
+            if self._health.draining:
                 return
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._ending.wait(), _WATCH_SECONDS)
+                await asyncio.wait_for(self._health.stopping(), _WATCH_SECONDS)
 
     async def _judgement(self) -> int:
         try:
@@ -123,12 +118,21 @@ def health_handler(service: HealthService) -> grpc.GenericRpcHandler:
     )
 
 
-def reflection_handlers() -> list[grpc.GenericRpcHandler]:
-    """Reflection as tools ask for it, v1, and as older ones do, v1alpha. The messages are equal."""
+def reflection_handlers(health: Health) -> list[grpc.GenericRpcHandler]:
+    """Reflection as tools ask for it, v1, and as older ones do, v1alpha. The messages are equal.
+
+    health: when it drains, streams that wait for another question end.
+    """
     _describe_new_reflection()
     names = (SKETCHES, _HEALTH, f"{_NEW}.{_REFLECTION}", f"{_OLD}.{_REFLECTION}")
+    servicer = ReflectionServicer(names)
+
+    async def answers(questions: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
+        async for answer in servicer.ServerReflectionInfo(_until_stop(questions, health), context):
+            yield answer
+
     answering = grpc.stream_stream_rpc_method_handler(
-        ReflectionServicer(names).ServerReflectionInfo,
+        answers,
         reflection_pb2.ServerReflectionRequest.FromString,
         reflection_pb2.ServerReflectionResponse.SerializeToString,
     )
@@ -138,6 +142,26 @@ def reflection_handlers() -> list[grpc.GenericRpcHandler]:
         )
         for package in (_NEW, _OLD)
     ]
+
+
+async def _until_stop(messages: AsyncIterator[Any], health: Health) -> AsyncIterator[Any]:
+    """The messages that come before the service stops."""
+    stopping = asyncio.ensure_future(health.stopping())
+    coming: asyncio.Future[Any] = stopping
+    try:
+        while True:
+            coming = asyncio.ensure_future(_next(messages))
+            await asyncio.wait({coming, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if not coming.done() or (message := coming.result()) is None:
+                return
+            yield message
+    finally:
+        coming.cancel()
+        stopping.cancel()
+
+
+async def _next(messages: AsyncIterator[Any]) -> Any:
+    return await anext(messages, None)
 
 
 def _describe_new_reflection() -> None:

@@ -148,7 +148,11 @@ class Settings:
         64 * _KIB, "Largest head of a request; of an RPC, its metadata.", "bytes", _KIB, 16 * _MIB
     )
     grpc_max_message_bytes: int = knob(
-        16 * _MIB, "Largest message of gRPC taken in.", "bytes", _KIB, (1 << 31) - 1
+        16 * _MIB,
+        "Largest message of gRPC taken in; max_body_bytes holds for it too.",
+        "bytes",
+        _KIB,
+        (1 << 31) - 1,
     )
     grpc_max_streams: int = count(
         1000, "RPCs under way on one connection; a client keeps more waiting.", 1, 1 << 20

@@ -17,7 +17,7 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from service import app as composition
-from service import cli_serve
+from service import cli_ports
 from service.cli_protocol import ProblemProtocol
 from service.protos.sketchd.v1 import sketchd_pb2 as pb
 from service.protos.sketchd.v1 import sketchd_pb2_grpc
@@ -126,7 +126,7 @@ def serving(settings: Settings, **parts: Any) -> Iterator[Both]:
     """Serve both transports until the block ends. parts: as of app.build."""
     runtime = composition.build(settings, **parts)
     app = composition.app_over(runtime)
-    listening = cli_serve.bind("127.0.0.1", 0)
+    listening = cli_ports.bind("127.0.0.1", 0)
     http_server = uvicorn.Server(
         uvicorn.Config(app, http=ProblemProtocol, ws="none", log_config=None, lifespan="on")
     )
