@@ -45,7 +45,7 @@ async def _take_samples(_: Any, context: Any) -> None:
         await context.write(_SAMPLE)
 
 
-_METHODS: Final = {
+_METHODS: Final[dict[str, Any]] = {
     "Update": grpc.unary_unary_rpc_method_handler(_take_update),
     "Sample": grpc.unary_unary_rpc_method_handler(_take_sample),
     "UpdateStream": grpc.stream_stream_rpc_method_handler(_take_updates),

@@ -63,6 +63,28 @@ def test_a_run_reports_what_happened_and_leaves_nothing(
     assert "access_key" not in found["asked"]
 
 
+@pytest.mark.parametrize("form", ["grpc", "grpc-stream"])
+@pytest.mark.parametrize("more", [["--kind", "matrix", "--d", "3"], ["--tensors", "--shared", "3"]])
+def test_over_grpc_too(form: str, more: list[str], tmp_path: Path) -> None:
+    figures = tmp_path / "b.json"
+    options = ["--format", form, "--mix", "1:1", "--json", str(figures), *more]
+    assert main([*QUICK, *options]) == 0
+    found = json.loads(figures.read_text())
+    assert min(one["requests"] for one in found["operations"].values()) > 0
+    assert found["counts"]["agree"]
+    assert found["errors"] == {}
+    assert found["lost"] == 0
+
+
+@pytest.mark.parametrize("form", ["grpc", "grpc-stream"])
+def test_what_grpc_refuses_is_counted_by_its_code(
+    form: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refuse = ["--set", "max_log_bytes=1", "--set", "compact_min_bytes=1000000000"]
+    main([*QUICK, *refuse, "--format", form, "--mix", "1:0", "--no-keys", "--warmup", "0"])
+    assert "UNAVAILABLE backlog_full" in capsys.readouterr().out
+
+
 def test_the_sketches_stay_when_asked(capsys: pytest.CaptureFixture[str]) -> None:
     with started_service() as url:
         assert main([*QUICK, "--url", url, "--keep"]) == 0

@@ -23,6 +23,7 @@ from benchmarks import (
     tenants,
     tensor,
     tensor_distribution,
+    transports,
 )
 from benchmarks.measuring import report
 from benchmarks.measuring.report import Benchmark, Target
@@ -42,9 +43,10 @@ REPORTS: tuple[Benchmark, ...] = (
     durable_ingest.BENCHMARK,
     ingest_shares.BENCHMARK,
     load.BENCHMARK,
+    transports.BENCHMARK,
 )
 #: What may well be none.
-COUNTS = {"zeros", "short_lists", "refused", "lost", "compactions", "left_mb", "written"}
+COUNTS = {"floor_cpu_ms", "zeros", "short_lists", "refused", "lost", "compactions", "left_mb", "written"}
 
 
 def read(path: Path, name: str) -> Mapping[str, Any]:
