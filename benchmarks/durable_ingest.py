@@ -42,7 +42,7 @@ LARGE: Final = 10_000
 BATCHES: Final = (10, 1_000, LARGE)
 N: Final = 1 << 20
 #: A log this long is never compacted, and never full.
-ENDLESS: Final = {"compact_min_bytes": 1 << 48, "max_log_bytes": 1 << 49}
+ENDLESS: Final[dict[str, Any]] = {"compact_min_bytes": 1 << 48, "max_log_bytes": 1 << 49}
 #: Without progress for so long, a backlog is left as it is, and shows in the figures.
 _STUCK_SECONDS: Final = 10.0
 
@@ -170,7 +170,7 @@ def measure_case(case: Case, load: Load, seed: int) -> Row:
             served = Served([stack.enter_context(serve_nothing(folder))], None)
         else:
             store = stack.enter_context(opened(case.store, folder))
-            settings = ENDLESS if case.mode == "append" else {}
+            settings: dict[str, Any] = ENDLESS if case.mode == "append" else {}
             replicas = [
                 stack.enter_context(serve(folder, store.url, **settings))
                 for _ in range(case.replicas)

@@ -174,19 +174,19 @@ class Server:
         self.close()
 
 
-def serve(folder: Path, store: str, *options: str, **settings: object) -> Server:
+def serve(
+    folder: Path, store: str, *options: str, module: str = "service", **settings: object
+) -> Server:
     """`python -m service serve` over a store, with the log in a folder.
 
-    options: more of the command line. settings: as in the environment, in lower case; none of
-    the surroundings reaches it. Raises CannotStart.
+    options: more of the command line. module: another that takes the same command line.
+    settings: as in the environment, in lower case; none of the surroundings reaches it. Raises
+    CannotStart.
     """
-    return Server(_service(store, *options), environment_of(**settings), folder / "service.log")
-
-
-def _service(store: str, *options: str) -> list[str]:
     # -P and the path: this very package, not what lies in the working directory.
-    command = [sys.executable, "-P", "-m", "service", "serve", "--host", "127.0.0.1"]
-    return [*command, "--port", "0", "--grpc-port", "0", "--store", store, *options]
+    command = [sys.executable, "-P", "-m", module, "serve", "--host", "127.0.0.1", "--port", "0"]
+    command += ["--grpc-port", "0", "--store", store, *options]
+    return Server(command, environment_of(**settings), folder / "service.log")
 
 
 def environment_of(**settings: object) -> dict[str, str]:

@@ -23,6 +23,7 @@ from benchmarks import (
     tenants,
     tensor,
     tensor_distribution,
+    transport_shares,
     transports,
 )
 from benchmarks.measuring import report
@@ -44,9 +45,19 @@ REPORTS: tuple[Benchmark, ...] = (
     ingest_shares.BENCHMARK,
     load.BENCHMARK,
     transports.BENCHMARK,
+    transport_shares.BENCHMARK,
 )
 #: What may well be none.
-COUNTS = {"floor_cpu_ms", "zeros", "short_lists", "refused", "lost", "compactions", "left_mb", "written"}
+COUNTS = {
+    "floor_cpu_ms",
+    "zeros",
+    "short_lists",
+    "refused",
+    "lost",
+    "compactions",
+    "left_mb",
+    "written",
+}
 
 
 def read(path: Path, name: str) -> Mapping[str, Any]:
