@@ -99,9 +99,13 @@ def notes(options: Options, findings: Findings) -> list[str]:
         )
     if options.rate is not None:
         found.append("Timers of the generator are a millisecond coarse: a latency holds up to one.")
-    for kind, taken in sorted(sent.seconds.items()):
-        if len(taken) < 1000 * _FEW:
-            found.append(f"{len(taken):,} {kind}s: too few to say much about their p99.9.")
+    few = [
+        f"{len(taken):,} {kind}s"
+        for kind, taken in sorted(sent.seconds.items(), reverse=True)
+        if len(taken) < 1000 * _FEW
+    ]
+    if few:
+        found.append(f"{' and '.join(few)} are too few to say much about a p99.9.")
     return found
 
 

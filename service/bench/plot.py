@@ -53,7 +53,7 @@ def _latencies(axes: Axes, findings: Findings) -> None:
     axes.set_ylabel("ms")
     axes.grid(alpha=0.3)
     if findings.sent.seconds:
-        axes.legend(loc="upper left")
+        axes.legend(loc="lower right")
 
 
 def _pace(axes: Axes, options: Options, findings: Findings) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -177,3 +178,22 @@ def test_what_it_cannot_be_asked(
 def test_nobody_there_is_said_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*QUICK, "--url", "http://127.0.0.1:9"]) == 1
     assert len(capsys.readouterr().err.strip().splitlines()) <= 3
+
+
+def test_the_document_shows_commands_that_can_be_given(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    text = (ROOT / "docs" / "bench.md").read_text("utf-8")
+    blocks = re.findall(r"^```sh\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    lines = [line.partition("#")[0].split() for block in blocks for line in block.splitlines()]
+    assert len(lines) >= 4
+    for line in lines:
+        assert line[:2] == ["sketchd", "bench"]
+        parse(line[2:])
+    # Options named in its text exist too.
+    named = set(re.findall(r"`(--[a-z-]+)", text))
+    assert named
+    with pytest.raises(SystemExit):
+        parse(["serve", "--help"])
+    shown = capsys.readouterr().out
+    assert [option for option in sorted(named) if option not in shown] == []
