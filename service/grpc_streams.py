@@ -121,10 +121,12 @@ class MessageStream(Generic[M, A]):
             body.reaches(len(raw))
             message = self._what.read(raw)
         except Exception as failure:  # noqa: BLE001 - its result
-            body.release()
-            return group.create_task(self._serve(None, body, None, failure))
+            task = group.create_task(self._serve(None, None, failure))
+            _release_after(task, body)
+            return task
         sketch = self._what.sketch_of(message)
-        task = group.create_task(self._serve(message, body, self._last.get(sketch), None))
+        task = group.create_task(self._serve(message, self._last.get(sketch), None))
+        _release_after(task, body)
         if self._what.ordered:
             self._last[sketch] = task
             task.add_done_callback(lambda done: self._forget(sketch, done))
@@ -137,7 +139,6 @@ class MessageStream(Generic[M, A]):
     async def _serve(
         self,
         message: M | None,
-        body: BodyInFlight,
         before: asyncio.Task[bytes] | None,
         failure: Exception | None,
     ) -> bytes:
@@ -158,7 +159,10 @@ class MessageStream(Generic[M, A]):
             counts.rpc_refused(self._what.timed, receipt, found)
             counts.rpc_message_finished(self._call.method, grpc_errors.rpc_code(error).name)
             return self._what.refused(error)
-        finally:
-            body.release()
         counts.rpc_message_finished(self._call.method, "OK")
         return result
+
+
+def _release_after(task: asyncio.Task[bytes], body: BodyInFlight) -> None:
+    """Not within the task: one that is cancelled before its first step never runs."""
+    task.add_done_callback(lambda _: body.release())

@@ -204,12 +204,32 @@ class ReplicaMeter:
         missing = need - self._held
         lately = max(self._waiting, self._demand.lately(self._now()))
         want = max(missing, min(self._lot, lately))
+        taking = asyncio.ensure_future(
+            self._meters.take(self._tenant, self._name, missing, want, self._rate)
+        )
         try:
-            lot = await self._meters.take(self._tenant, self._name, missing, want, self._rate)
+            lot = await asyncio.shield(taking)
         except StoreUnavailable as failure:
             # Another one: this has the frames it went through, and they lead back here.
             self._failure = StoreUnavailable(failure.detail, retry_after=failure.retry_after)
             raise
+        except asyncio.CancelledError:
+            # The lot is the tenant's, whoever asked for it: a caller that goes must not lose it.
+            taking.add_done_callback(lambda done: self._taken_late(done, missing, want))
+            raise
+        self._learn(lot, missing, want)
+        self._held += lot.tokens
+        if lot.tokens > 0:
+            self._stale_at = self._now() + self._pace.keep_seconds
+
+    def _taken_late(self, taking: asyncio.Future[Lot], missing: float, want: float) -> None:
+        if not taking.cancelled() and taking.exception() is None:
+            lot = taking.result()
+            self._learn(lot, missing, want)
+            self.give_back(lot.tokens)
+
+    def _learn(self, lot: Lot, missing: float, want: float) -> None:
+        """Note how full an answer says the bucket is."""
         now = self._now()
         if lot.tokens >= want * (1 - _ROUNDING):
             self._short = None
@@ -218,6 +238,3 @@ class ReplicaMeter:
         else:
             level = min(missing, self._rate.burst) - lot.retry_after * self._rate.per_second
             self._short = _Short(now, level)
-        self._held += lot.tokens
-        if lot.tokens > 0:
-            self._stale_at = now + self._pace.keep_seconds

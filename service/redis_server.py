@@ -114,11 +114,13 @@ class RedisServer:
             await self.drop_idle()
             raise
         finally:
-            if whole and not self._closed:
-                self._idle.append(connection)
-            else:
-                await connection.disconnect(nowait=True)
-            self._free.release()
+            try:
+                if whole and not self._closed:
+                    self._idle.append(connection)
+                else:  # a caller that was cancelled too: the reply would be the next one's
+                    await connection.disconnect(nowait=True)
+            finally:
+                self._free.release()
 
     async def _open(self, connection: Connection) -> None:
         await connection.connect()  # type: ignore[no-untyped-call]
