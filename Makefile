@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 HOST ?= 127.0.0.1
 PORT ?= 8080
+GRPC_PORT ?= 50051
 STORE ?= sqlite:///sketchd.db
 
 BENCHMARKS := $(filter-out __init__ calibrate,$(basename $(notdir $(wildcard benchmarks/*.py))))
@@ -22,17 +23,19 @@ COMPILE := build/lock/bin/uv pip compile --quiet --universal --python-version 3.
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
 
-run: $(VENV)/.installed-run ## install what is needed and start the service on 127.0.0.1:8080
+run: $(VENV)/.installed-run ## install what is needed and start the service on 127.0.0.1:8080 (gRPC 50051)
 	@echo
-	@echo "sketchd on http://$(HOST):$(PORT), data in $(STORE); Ctrl-C stops it. Open"
+	@echo "sketchd on http://$(HOST):$(PORT), gRPC on $(HOST):$(GRPC_PORT), data in $(STORE); Ctrl-C stops it. Open"
 	@echo "  http://$(HOST):$(PORT)/docs         every request, to try out"
 	@echo "  http://$(HOST):$(PORT)/metrics      what Prometheus reads"
 	@echo "and, in another terminal, make a sketch, change it and draw from it:"
 	@echo "  curl -X PUT  http://$(HOST):$(PORT)/v1/sketches/hello --json '{\"kind\": \"vector\", \"shape\": {\"n\": 1000000}}'"
 	@echo "  curl http://$(HOST):$(PORT)/v1/sketches/hello/updates --json '{\"index\": [5, 9], \"delta\": [1.5, -2]}'"
 	@echo "  curl http://$(HOST):$(PORT)/v1/sketches/hello/samples --json '{\"count\": 1}'"
+	@echo "and once more over gRPC:"
+	@echo "  $(IN_VENV) -c \"import grpc; from service.protos.sketchd.v1 import sketchd_pb2 as pb, sketchd_pb2_grpc as rpc; print(rpc.SketchServiceStub(grpc.insecure_channel('$(HOST):$(GRPC_PORT)')).Sample(pb.SampleRequest(sketch='hello', count=1)))\""
 	@echo
-	@exec $(IN_VENV) -m service serve --host $(HOST) --port $(PORT) --store $(STORE)
+	@exec $(IN_VENV) -m service serve --host $(HOST) --port $(PORT) --grpc-port $(GRPC_PORT) --store $(STORE)
 
 demo: $(VENV)/.installed-demo ## sample keys and pairs of a real attention head, compare with the exact law, plot
 	$(IN_VENV) -m service demo --output demo-output

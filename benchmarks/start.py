@@ -2,8 +2,8 @@
 
     python -m benchmarks.start [--rounds N]
 
-Each round starts the service in a process of its own on a free loopback port and
-an empty SQLite file, and asks /readyz until it answers. Beside it, in turn, a
+Each round starts the service in a process of its own on free loopback ports, gRPC's
+included, and an empty SQLite file, and asks /readyz until it answers. Beside it, in turn, a
 process that imports nothing but numpy and FastAPI: the part of the start that is
 not ours.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import platform
+import socket
 import statistics
 import subprocess
 import sys
@@ -25,8 +26,9 @@ def seconds_to_ready() -> float:
     """Start the service, wait for /readyz, stop it."""
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
+        ports = ["--port", "0", "--grpc-port", str(_free_port())]
         process = subprocess.Popen(
-            [sys.executable, "-m", "service", "serve", "--port", "0", "--store", "sqlite:///s.db"],
+            [sys.executable, "-m", "service", "serve", *ports, "--store", "sqlite:///s.db"],
             cwd=folder,
             stderr=subprocess.PIPE,
             text=True,
@@ -43,6 +45,11 @@ def seconds_to_ready() -> float:
         finally:
             process.terminate()
             process.wait()
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])
 
 
 def seconds_to_import() -> float:

@@ -107,6 +107,9 @@ def _serve(options: argparse.Namespace) -> int:
         return _refuse(str(error))
     for name in unrecognised(os.environ):
         print(f"sketchd: {name} is not a setting and has no effect", file=sys.stderr)
+    # Read when grpc is imported, here and in workers. Below errors it writes a line of its own, no
+    # JSON, for each handshake of TLS that fails: whoever knocks could fill the log.
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     # Imported late: --help and version should not wait for a web framework.
     from service.cli_ports import CannotServe
     from service.cli_serve import run

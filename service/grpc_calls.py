@@ -16,7 +16,8 @@ from urllib.parse import unquote
 import grpc
 
 from service import grpc_errors, logs, metrics, problems
-from service.errors import ServiceError
+from service.body_blocks import BLOCK_BYTES
+from service.errors import InvalidRequest, ServiceError, TooSlow
 from service.grpc_access import ROLES, metadata_value
 from service.grpc_context import Call, GrpcServed
 from service.metrics import Receipt, Timed
@@ -44,21 +45,29 @@ class Boundary:
     def __init__(self, served: GrpcServed) -> None:
         self._served = served
 
-    def unary(self, method: str, serve: Serve) -> Callable[[bytes, Any], Awaitable[bytes | None]]:
-        """A handler of one message in, one out."""
+    def unary(self, method: str, serve: Serve) -> Callable[[Any, Any], Awaitable[bytes | None]]:
+        """A handler of one message in, one out, for a server that leaves it to read the message.
 
-        async def handle(raw: bytes, context: Any) -> bytes | None:
-            return await self._around(method, context, lambda call: _with_body(call, raw, serve))
+        grpc's own would read it first, and hold what anybody sends, for as long as it takes.
+        """
+
+        async def handle(_: Any, context: Any) -> bytes | None:
+            return await self._around(
+                method, context, lambda call: _with_body(call, context, serve)
+            )
 
         return handle
 
     def answers(
         self, method: str, serve: ServeAnswers
-    ) -> Callable[[bytes, Any], Awaitable[bytes | None]]:
-        """A handler of one message in, a stream out."""
+    ) -> Callable[[Any, Any], Awaitable[bytes | None]]:
+        """A handler of one message in, a stream out; it is read as that of `unary`."""
 
-        async def handle(raw: bytes, context: Any) -> bytes | None:
-            return await self._around(method, context, lambda call: serve(call, raw, context))
+        async def serve_message(call: Call, context: Any) -> None:
+            await serve(call, await _message(call, context), context)
+
+        async def handle(_: Any, context: Any) -> bytes | None:
+            return await self._around(method, context, lambda call: serve_message(call, context))
 
         return handle
 
@@ -86,11 +95,14 @@ class Boundary:
                 code = grpc.StatusCode.OK
                 return answer
             except Exception as failure:
-                if _is_gone(context):
+                if _is_gone(context, failure):
                     raise asyncio.CancelledError from failure  # by the client, or its deadline
                 refusal = self._refused(method, request_id, receipt, failure)
                 code = refusal.code
-                await context.abort(refusal.code, refusal.message, refusal.trailers)
+                try:
+                    await context.abort(refusal.code, refusal.message, refusal.trailers)
+                except grpc.aio.InternalError as lost:
+                    raise asyncio.CancelledError from lost  # gone in this very moment
             finally:
                 self._finished(method, context, code, receipt)
         raise AssertionError("abort raises")
@@ -127,9 +139,30 @@ class Boundary:
             _ACCESS.info("RPC %s", method, extra={"fields": fields})
 
 
-async def _with_body(call: Call, raw: bytes, serve: Serve) -> bytes:
+async def _message(call: Call, context: Any) -> bytes:
+    """The one message of an RPC. Raises TooSlow, and InvalidRequest where there is none.
+
+    How much of it has come cannot be seen: it has the time that the largest one may take.
+    """
+    settings = call.served.settings
+    patience = settings.body_seconds * max(1.0, settings.grpc_max_message_bytes / BLOCK_BYTES)
+    try:
+        async with asyncio.timeout(patience) as until:
+            raw = await context.read()
+    except TimeoutError:
+        if not until.expired():
+            raise
+        raise TooSlow(f"the message did not come within {patience:g} seconds") from None
+    if raw is grpc.aio.EOF:
+        raise InvalidRequest("there is no message", code="malformed_protobuf", malformed=True)
+    message: bytes = raw
+    return message
+
+
+async def _with_body(call: Call, context: Any, serve: Serve) -> bytes:
     """Serve one message, whose bytes are held meanwhile."""
     body = call.body()
+    raw = await _message(call, context)
     try:
         call.check_size(raw)
         body.reaches(len(raw))
@@ -144,9 +177,13 @@ def _host(peer: str) -> str:
     return unquote(address).rpartition(":")[0].strip("[]") if kind in ("ipv4", "ipv6") else peer
 
 
-def _is_gone(context: Any) -> bool:
-    """Whether nobody is there any more to be told how the RPC ended."""
-    return bool(context.cancelled() or context.done())
+def _is_gone(context: Any, failure: Exception) -> bool:
+    """Whether nobody is there any more to be told how the RPC ended.
+
+    grpc may know before its context does: then it fails to send, or to read.
+    """
+    lost = isinstance(failure, grpc.aio.InternalError)
+    return bool(lost or context.cancelled() or context.done())
 
 
 def told(failure: Exception, counts: metrics.Metrics) -> ServiceError:

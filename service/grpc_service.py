@@ -308,13 +308,14 @@ def handlers(served: GrpcServed) -> grpc.GenericRpcHandler:
     Raises LookupError for an RPC of the .proto that nothing serves or whose role nobody said.
     """
     boundary = Boundary(served)
-    unary = grpc.unary_unary_rpc_method_handler
+    # Of one message or of a stream of them is the same on the wire; see Boundary.unary.
+    unary = grpc.stream_unary_rpc_method_handler
     made: dict[str, Any] = {
         name: unary(boundary.unary(name, serve)) for name, serve in _UNARY.items()
     }
     for name, stream in _STREAMS.items():
         made[name] = grpc.stream_stream_rpc_method_handler(boundary.stream(name, stream))
-    made["GetSnapshot"] = grpc.unary_stream_rpc_method_handler(
+    made["GetSnapshot"] = grpc.stream_stream_rpc_method_handler(
         boundary.answers("GetSnapshot", get_snapshot)
     )
     made["AddSnapshot"] = grpc.stream_unary_rpc_method_handler(

@@ -30,7 +30,7 @@ FILE_VARIABLE: Final = "STAGES_FILE"
 STAGES: Final[dict[str, tuple[str, ...]]] = {
     "read": (
         "service.request_bodies:update_from_json", "service.request_bodies:update_from_tensors",
-        "service.request_bodies:sample_from_json", "service.grpc_columns:read_update",
+        "service.request_bodies:sample_from_json", "service.grpc_context:message_of",
         "service.grpc_messages:columns_of", "service.grpc_messages:sample_of",
     ),
     "check, encode": ("service.sketch_requests:prepare",),

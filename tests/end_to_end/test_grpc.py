@@ -6,9 +6,12 @@ TEST_KILLS sets how often the service is killed in the middle of streams.
 from __future__ import annotations
 
 import asyncio
+import functools
+import json
 import os
 import random
 import signal
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +25,10 @@ from sketch_core.batch import Columns, quantise
 from tests.end_to_end.rpcs import Writer, answered, channel, spec_message, stub
 from tests.end_to_end.served import ServedProcess
 from tests.end_to_end.streams import SETTINGS, SPECS, Stream
-from tests.end_to_end.workers import serving
+from tests.end_to_end.workers import Service, alive, serving, until
 from tests.redis_process import free_port
 from tests.redis_servers import ServerProcess
+from tests.service.test_cli import refused
 
 KILLS = int(os.environ.get("TEST_KILLS", "6"))
 PLAIN = {"kind": "vector", "shape": {"n": 1000}, "seed": 1}
@@ -113,7 +117,7 @@ async def test_a_stop_answers_what_was_read_and_sends_clients_elsewhere(tmp_path
             writing.cancel()
             await asyncio.gather(writing, return_exceptions=True)
         # Only that it was ready, and of each stream that it was ended.
-        ready, *lines = service.said().splitlines()
+        _ready, *lines = service.said().splitlines()
         assert all("not_ready" in line for line in lines), lines
     with serving(tmp_path, 1, grpc_port=port) as service:
         async with channel(port) as to:
@@ -145,3 +149,58 @@ async def test_the_second_signal_leaves_at_once(tmp_path: Path) -> None:
             assert service.process.poll() is None
             service.process.send_signal(signal.SIGTERM)
             assert await asyncio.to_thread(service.process.wait, 10) == 128 + signal.SIGTERM
+
+
+async def update(port: int, times: int) -> int:
+    """Send so many updates of 1 to the sketch `a`, each over a connection of its own."""
+    for _ in range(times):
+        one = pb.UpdateRequest(sketch="a", index=[1], delta=[1], idempotency_key=uuid.uuid4().hex)
+        async with channel(port) as to:
+            # Again where the connection was one that a worker took into its grave.
+            await answered(functools.partial(stub(to).Update, one))
+    return times
+
+
+def who_answered(service: Service) -> set[int]:
+    """The processes that have answered an update, from the access log."""
+    lines = [json.loads(line) for line in service.said().splitlines() if line[:1] == "{"]
+    return {line["process"] for line in lines if line.get("route") == "Update"}
+
+
+async def test_workers_share_the_port_and_their_metrics(tmp_path: Path) -> None:
+    port = free_port()
+    with serving(tmp_path, 3, grpc_port=port, access_log="on") as service:
+        assert f" grpc 127.0.0.1:{port} store " in service.said()
+        async with channel(port) as to:
+            await stub(to).CreateSketch(pb.CreateSketchRequest(name="a", spec=VECTOR))
+        updates = await update(port, 40)
+        # One of three gets none of 40 connections once in four million runs.
+        assert who_answered(service) == set(service.workers())
+        for restarts in (1, 2):
+            assert service.scrape()("sketchd_updates_total") == updates
+            victim = service.workers()[0]
+            os.kill(victim, signal.SIGKILL)
+            until(lambda: not alive(victim), "its end")  # noqa: B023
+            updates += await update(port, 5)  # the others serve meanwhile
+            until(
+                lambda: (
+                    service.scrape()("sketchd_worker_restarts_total") == restarts  # noqa: B023
+                    and service.scrape()("sketchd_workers") == 3
+                ),
+                "another worker",
+            )
+        updates += await update(port, 40)
+        assert who_answered(service) >= set(service.workers())
+        found = service.scrape()
+        assert found("sketchd_updates_total") == updates
+        assert found("sketchd_grpc_requests_total", method="Update", code="OK") == updates
+        async with channel(port) as to:
+            assert (await stub(to).Norm(pb.NormRequest(sketch="a"))).norm == pytest.approx(updates)
+        line = refused("serve", "--port", "0", "--grpc-port", str(port), "--store", "memory://")
+        assert f"127.0.0.1:{port} for gRPC: Address already in use" in line
+        assert "SKETCHD_GRPC_PORT" in line
+        service.process.terminate()
+        assert await asyncio.to_thread(service.process.wait, 20) == 0
+    with serving(tmp_path, 1, grpc_port=port):  # at once: nothing of the old one is in the way
+        async with channel(port) as to:
+            await stub(to).GetSketch(pb.GetSketchRequest(name="a"))

@@ -22,9 +22,12 @@ DOCUMENT = ROOT / "docs" / "operating.md"
 
 def script(folder: Path) -> str:
     """The document's commands, on ports of their own, with a line between the blocks."""
-    ports = {port: str(redis_process.free_port()) for port in ("6379", "8081", "8082")}
+    shown = ("6379", "8081", "8082", "50061", "50062")
+    ports = {port: str(redis_process.free_port()) for port in shown}
     text = re.sub(
-        r"\b(6379|8081|8082)\b", lambda found: ports[found[0]], DOCUMENT.read_text("utf-8")
+        rf"\b({'|'.join(shown)})\b",
+        lambda found: ports[found[0]],
+        DOCUMENT.read_text("utf-8"),
     )
     blocks = [block.text for block in documents.blocks(text) if block.language == "bash"]
     commands = folder / "bin"

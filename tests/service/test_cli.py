@@ -140,6 +140,18 @@ def test_the_second_signal_ends_it_at_once(tmp_path: Path) -> None:
             assert process.wait(5) == 128 + signal.SIGTERM
 
 
+def test_the_limits_of_a_head_are_settings(tmp_path: Path) -> None:
+    limits = {"SKETCHD_MAX_HEAD_BYTES": "2048", "SKETCHD_HEAD_SECONDS": "0.3"}
+    with serving(tmp_path, "--port", "0", "--store", "memory://", **limits) as (_, url, _):
+        assert httpx.get(f"{url}/healthz", headers={"x": "a" * 1500}).status_code == 200
+        over = httpx.get(f"{url}/healthz", headers={"x": "a" * 2500})
+        assert over.status_code == 431
+        assert "2048 bytes" in over.json()["detail"]
+        host, port = url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=8) as silent:
+            assert silent.recv(1) == b""  # and not after the default of ten seconds
+
+
 def refused(*arguments: str, **variables: str) -> str:
     """The one line with which a command is refused."""
     done = run(*arguments, **variables)
