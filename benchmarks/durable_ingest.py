@@ -16,7 +16,6 @@ bodies prepared beforehand. Three kinds of rows:
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import tempfile
 import time
@@ -30,17 +29,20 @@ import httpx
 
 from benchmarks.measuring import ingest_streams
 from benchmarks.measuring.ingest_streams import FORMATS, Stream
-from benchmarks.measuring.processes import Server, Usage, serve, serve_nothing, usage_of
+from benchmarks.measuring.loads import chosen_load
+from benchmarks.measuring.processes import serve_nothing
 from benchmarks.measuring.report import Benchmark, Column, Findings, Row, Size, Target, run
-from benchmarks.measuring.senders import Client, Plan, Sent, send_all, shared
 from benchmarks.measuring.stores import STORES, OpenStore, opened
+from service.bench.processes import Server, Usage, serve
+from service.bench.sender_processes import send_all, shared
+from service.bench.senders import Client, Plan, Sent
 from service.settings import Settings
 
 LARGE: Final = 10_000
 BATCHES: Final = (10, 1_000, LARGE)
 N: Final = 1 << 20
 #: A log this long is never compacted, and never full.
-ENDLESS: Final = {"compact_min_bytes": 1 << 48, "max_log_bytes": 1 << 49}
+ENDLESS: Final[dict[str, Any]] = {"compact_min_bytes": 1 << 48, "max_log_bytes": 1 << 49}
 #: Without progress for so long, a backlog is left as it is, and shows in the figures.
 _STUCK_SECONDS: Final = 10.0
 
@@ -110,7 +112,7 @@ class Served:
 
     def usage(self) -> tuple[Usage, Usage]:
         """Of the services together, and of the store's own process."""
-        used = sum((usage_of(one.pid) for one in self.servers), Usage(0.0, 0))
+        used = sum((one.usage() for one in self.servers), Usage(0.0, 0))
         return used, self.store.usage() if self.store is not None else Usage(0.0, 0)
 
     def compactions(self) -> int:
@@ -168,7 +170,7 @@ def measure_case(case: Case, load: Load, seed: int) -> Row:
             served = Served([stack.enter_context(serve_nothing(folder))], None)
         else:
             store = stack.enter_context(opened(case.store, folder))
-            settings = ENDLESS if case.mode == "append" else {}
+            settings: dict[str, Any] = ENDLESS if case.mode == "append" else {}
             replicas = [
                 stack.enter_context(serve(folder, store.url, **settings))
                 for _ in range(case.replicas)
@@ -333,35 +335,8 @@ BENCHMARK: Final = benchmark(None)
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line of `python -m benchmarks.durable_ingest`."""
-    options = argparse.ArgumentParser(add_help=False)
-    options.add_argument("--store", choices=STORES)
-    options.add_argument("--replicas", type=int, nargs="+")
-    options.add_argument("--clients", type=int)
-    options.add_argument("--sketches", type=int)
-    options.add_argument("--seconds", type=float)
-    options.add_argument("--formats", nargs="+", choices=FORMATS)
-    options.add_argument("--batches", nargs="+", type=int)
-    chosen, rest = options.parse_known_args(arguments)
-    given = {name: value for name, value in vars(chosen).items() if value is not None}
-    if not given:
-        run(BENCHMARK, rest)
-        return
-    shown = "".join(
-        f" --{name} {' '.join(map(str, value)) if isinstance(value, list) else value}"
-        for name, value in given.items()
-    )
-    usual = SMALL if "--small" in rest else USUAL
-    load = Load(
-        stores=STORES[chosen.store] if chosen.store else usual.stores,
-        replicas=chosen.replicas or usual.replicas,
-        clients=chosen.clients or usual.clients,
-        sketches=chosen.sketches or usual.sketches,
-        seconds=chosen.seconds or usual.seconds,
-        formats=chosen.formats or usual.formats,
-        batches=chosen.batches or usual.batches,
-        n=usual.n,
-    )
-    run(benchmark(load), rest, shown)
+    load, rest, shown = chosen_load(arguments, USUAL, SMALL, FORMATS)
+    run(BENCHMARK if load is None else benchmark(load), rest, shown)
 
 
 if __name__ == "__main__":

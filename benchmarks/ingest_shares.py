@@ -22,11 +22,14 @@ from typing import Final
 
 from benchmarks.measuring import ingest_streams
 from benchmarks.measuring.ingest_streams import FORMATS, Stream
-from benchmarks.measuring.processes import serve_nothing, usage_of
+from benchmarks.measuring.processes import serve_nothing
 from benchmarks.measuring.report import Benchmark, Column, Findings, Row, Size, Target, run
-from benchmarks.measuring.senders import Client, Job, Plan, request_bytes, send_all
 from benchmarks.measuring.timing import interleaved
 from service import log_entries, request_bodies
+from service.bench.jobs import http_job
+from service.bench.processes import usage_of
+from service.bench.sender_processes import send_all
+from service.bench.senders import Client, Plan
 from service.cli_serve import keep_the_heap
 from service.clock import SystemClock
 from service.ports import EMPTY_DIGEST, Checkpoint, Entry, Record, SketchKey, StoredEntry, chain
@@ -157,7 +160,7 @@ def steps_of(source: Stream, disk: _Disk) -> list[Step]:
 def http_seconds(source: Stream, form: str, seconds: float) -> float:
     """Processor time that a service which does nothing takes for one body."""
     body = source.bodies(form)[0]
-    job = Job("take", request_bytes("POST", "/", body, ingest_streams.MEDIA[form]))
+    job = http_job("take", "POST", "/", body, ingest_streams.MEDIA[form])
     with tempfile.TemporaryDirectory() as folder, serve_nothing(Path(folder)) as server:
         clients = [Client(server.host, server.port, [0])] * 8
         before = usage_of(server.pid)

@@ -13,7 +13,6 @@ and shows how long any request waits for one. Where the service reports
 
 from __future__ import annotations
 
-import argparse
 import http.client
 import re
 import tempfile
@@ -31,10 +30,13 @@ import numpy as np
 
 from benchmarks.measuring import ingest_streams
 from benchmarks.measuring.ingest_streams import BATCHES, names_of
-from benchmarks.measuring.processes import Server, Usage, serve, usage_of
+from benchmarks.measuring.loads import chosen_load
 from benchmarks.measuring.report import Benchmark, Column, Findings, Row, Size, Target, run
-from benchmarks.measuring.senders import Client, Job, Plan, Sent, request_bytes, send_all, shared
 from benchmarks.measuring.stores import STORES, opened
+from service.bench.jobs import Job, http_job
+from service.bench.processes import Server, Usage, serve
+from service.bench.sender_processes import send_all, shared
+from service.bench.senders import Client, Plan, Sent
 
 SAMPLES_IN: Final = 10
 _PING_SECONDS: Final = 0.005
@@ -93,13 +95,10 @@ def jobs_of(load: Load, seed: int) -> list[Job]:
     for name in names_of(load.sketches):
         path = f"/v1/sketches/{name}"
         found += [
-            Job(
-                "update",
-                request_bytes("POST", f"{path}/updates", body, ingest_streams.MEDIA["safetensors"]),
-            )
+            http_job("update", "POST", f"{path}/updates", body, ingest_streams.MEDIA["safetensors"])
             for body in bodies
         ]
-        found.append(Job("sample", request_bytes("POST", f"{path}/samples", b"{}")))
+        found.append(http_job("sample", "POST", f"{path}/samples", b"{}"))
     return found
 
 
@@ -132,10 +131,10 @@ def measure_case(load: Load, store: str, replicas: int, seed: int) -> list[Row]:
         clients = clients_of(load, servers, rng)
         warm = _send(jobs, clients, load.seconds / 4)
         lags = [_lag_counts(server) for server in servers]
-        before = sum((usage_of(one.pid) for one in servers), Usage(0.0, 0))
+        before = sum((one.usage() for one in servers), Usage(0.0, 0))
         with Pinger(servers[0]) as pings:
             sent = _send(jobs, clients, load.seconds)
-        used = sum((usage_of(one.pid) for one in servers), Usage(0.0, 0)) - before
+        used = sum((one.usage() for one in servers), Usage(0.0, 0)) - before
         lag = _lag_p99([now - then for now, then in zip(
             map(_lag_counts, servers), lags, strict=True)])  # fmt: skip
         _check(asking, load, [warm, sent])
@@ -294,33 +293,8 @@ BENCHMARK: Final = benchmark(None)
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line of `python -m benchmarks.load`."""
-    options = argparse.ArgumentParser(add_help=False)
-    options.add_argument("--store", choices=STORES)
-    options.add_argument("--replicas", type=int, nargs="+")
-    options.add_argument("--clients", type=int)
-    options.add_argument("--sketches", type=int)
-    options.add_argument("--seconds", type=float)
-    options.add_argument("--batch", type=int)
-    chosen, rest = options.parse_known_args(arguments)
-    given = {name: value for name, value in vars(chosen).items() if value is not None}
-    if not given:
-        run(BENCHMARK, rest)
-        return
-    shown = "".join(
-        f" --{name} {' '.join(map(str, value)) if isinstance(value, list) else value}"
-        for name, value in given.items()
-    )
-    usual = SMALL if "--small" in rest else USUAL
-    load = Load(
-        stores=STORES[chosen.store] if chosen.store else usual.stores,
-        replicas=chosen.replicas or usual.replicas,
-        clients=chosen.clients or usual.clients,
-        sketches=chosen.sketches or usual.sketches,
-        seconds=chosen.seconds or usual.seconds,
-        batch=chosen.batch or usual.batch,
-        n=usual.n,
-    )
-    run(benchmark(load), rest, shown)
+    load, rest, shown = chosen_load(arguments, USUAL, SMALL)
+    run(BENCHMARK if load is None else benchmark(load), rest, shown)
 
 
 if __name__ == "__main__":

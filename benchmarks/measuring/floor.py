@@ -15,17 +15,21 @@ import uvicorn
 from service import cli_ports, cli_serve
 
 _ANSWER = b'{"accepted":0,"version":"0"}'
+#: What a sample of 16 takes as JSON, more or less.
+SAMPLE_BYTES = 1600
+_SAMPLE = b"x" * SAMPLE_BYTES
 
 
 async def take(scope: Any, receive: Any, send: Any) -> None:
-    """Read the body, keep nothing, answer as an update is answered."""
+    """Read the body, keep nothing, answer as an update is answered, or a sample."""
     assert scope["type"] == "http"
     more = True
     while more:
         more = (await receive()).get("more_body", False)
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(_ANSWER))]
+    answer = _SAMPLE if scope["path"].endswith("/samples") else _ANSWER
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(answer))]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": _ANSWER})
+    await send({"type": "http.response.body", "body": answer})
 
 
 def main() -> None:

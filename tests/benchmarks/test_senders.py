@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections import Counter
 
 import numpy as np
 
 from benchmarks.measuring import ingest_streams
-from benchmarks.measuring.senders import Client, Job, Plan, request_bytes, send_all
 from service import request_bodies
+from service.bench.jobs import http_job
+from service.bench.sender_processes import send_all
+from service.bench.senders import Client, Plan
 from sketch_core.codec import to_snapshot
 from sketch_core.sketch import new_sketch
 from tests.service.rig import reference
@@ -18,30 +21,32 @@ from tests.service.rig import reference
 ANSWER = b"HTTP/1.1 %d X\r\nContent-Length: 2\r\n\r\n{}"
 
 
-def answer_each(listening: socket.socket, statuses: list[int]) -> None:
-    """Answer one connection's requests with these, in two pieces, then close it."""
-    connection, _ = listening.accept()
-    with connection:
-        for status in statuses:
+def answer_each(listening: socket.socket, statuses: list[list[int]]) -> None:
+    """Answer the requests of one connection after another, in two pieces; close each at the end."""
+    for of_one in statuses:
+        connection, _ = listening.accept()
+        with connection:
+            for status in of_one:
+                connection.recv(1 << 16)
+                whole = ANSWER % status
+                connection.sendall(whole[:20])
+                connection.sendall(whole[20:])
             connection.recv(1 << 16)
-            whole = ANSWER % status
-            connection.sendall(whole[:20])
-            connection.sendall(whole[20:])
-        connection.recv(1 << 16)
 
 
 def test_every_request_is_answered_refused_or_lost() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         host, port = listening.getsockname()
-        answering = threading.Thread(target=answer_each, args=(listening, [200, 503, 200]))
+        statuses = [[200, 503, 200], [200]]
+        answering = threading.Thread(target=answer_each, args=(listening, statuses))
         answering.start()
-        jobs = [Job("a", request_bytes("POST", "/a", b"{}")), Job("b", request_bytes("GET", "/b"))]
+        jobs = [http_job("a", "POST", "/a", b"{}"), http_job("b", "GET", "/b")]
         sent = send_all([Plan(jobs, [Client(host, port, [0, 0, 1, 1, 1])], None)])
         answering.join()
-    assert sent.answered == Counter({0: 1, 1: 1})
-    assert sent.refused == Counter({503: 1})
-    assert sent.lost == 1  # the fourth; the fifth was never sent
-    assert {kind: len(taken) for kind, taken in sent.seconds.items()} == {"a": 1, "b": 1}
+    assert sent.answered == Counter({0: 1, 1: 2})
+    assert sent.refused == Counter({"503": 1})
+    assert sent.lost == 1  # the fourth; the fifth went over a new connection
+    assert {kind: len(taken) for kind, taken in sent.seconds.items()} == {"a": 1, "b": 2}
     assert sent.started < sent.ended
 
 
@@ -58,3 +63,72 @@ def test_the_reference_is_the_state_of_the_batches_one_by_one(rng: np.random.Gen
         sent = [batch for batch, many in zip(batches, times, strict=True) for _ in range(many)]
         assert source.snapshot(form, times) == to_snapshot(reference(source.spec, sent))
     assert source.snapshot("json", [0] * 4) == to_snapshot(new_sketch(source.spec))
+
+
+def keys_of(listening: socket.socket, statuses: list[int], seen: list[bytes]) -> None:
+    """Answer the requests of one connection; keep their idempotency keys."""
+    connection, _ = listening.accept()
+    with connection:
+        for status in statuses:
+            asked = connection.recv(1 << 16)
+            seen.append(asked.partition(b"idempotency-key: ")[2].partition(b"\r\n")[0])
+            connection.sendall(ANSWER % status)
+
+
+def test_a_refused_update_is_tried_again_under_its_key() -> None:
+    seen: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        host, port = listening.getsockname()
+        answering = threading.Thread(target=keys_of, args=(listening, [503, 429, 200, 200], seen))
+        answering.start()
+        jobs = [http_job("update", "POST", "/u", b"{}", updates=5, sketch=7)]
+        client = Client(host, port, [0, 0])
+        sent = send_all([Plan(jobs, [client], None, attempts=3, keys="k")])
+        answering.join()
+    assert seen[0] == seen[1] == seen[2] != seen[3]
+    assert sent.answered == Counter({0: 2})
+    assert sent.retried == 2
+    assert sent.refused == Counter()
+    assert sent.unsure == Counter()
+
+
+def test_an_update_given_up_may_have_been_applied() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        host, port = listening.getsockname()
+        answering = threading.Thread(target=keys_of, args=(listening, [503, 503, 429, 422], []))
+        answering.start()
+        jobs = [http_job("update", "POST", "/u", b"{}", updates=5, sketch=7)]
+        client = Client(host, port, [0, 0, 0])
+        sent = send_all([Plan(jobs, [client], None, attempts=1)])
+        assert sent.unsure == Counter({7: 10})  # two 503; a 429 was certainly not applied
+        assert sent.refused == Counter({"503": 2, "429": 1})
+        with socket.create_connection((host, port)):
+            pass
+        answering.join(10)
+
+
+def slow(listening: socket.socket, pause: float) -> None:
+    """Answer one connection until it closes, each request after a pause."""
+    connection, _ = listening.accept()
+    with connection:
+        while connection.recv(1 << 16):
+            time.sleep(pause)
+            connection.sendall(ANSWER % 200)
+
+
+def test_at_a_rate_latency_counts_from_the_time_of_the_request() -> None:
+    """A service that takes 20 ms, asked 100 times a second: each waits for those before it."""
+    pause, rate, seconds = 0.02, 100.0, 0.5
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        host, port = listening.getsockname()
+        answering = threading.Thread(target=slow, args=(listening, pause))
+        answering.start()
+        jobs = [http_job("a", "POST", "/a")]
+        sent = send_all([Plan(jobs, [Client(host, port, [0])], seconds, rate=rate)])
+        answering.join()
+    taken = sent.seconds["a"]
+    # Nobody is faster than the service: at most so many were answered, the others had no client.
+    assert len(taken) <= seconds / pause + 1
+    assert len(taken) + sent.unsent == rate * seconds
+    for at, waited in enumerate(taken):
+        assert waited >= (at + 1) * pause - at / rate - 1e-3

@@ -1,0 +1,199 @@
+"""`sketchd bench serve` as a person would run it: a real service, true counts, nothing left."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from service.bench import main
+from service.bench.control import Counted, HttpControl
+from service.bench.options import InvalidOption, parse
+from service.demo.client import started_service
+from tests.tidy.tree import ROOT
+
+QUICK = ["serve", "--sketches", "3", "--clients", "4", "--n", "5000", "--batch", "20",
+         "--seconds", "1", "--warmup", "0.2"]  # fmt: skip
+
+
+def names(url: str) -> list[str]:
+    """Of all sketches of a service."""
+    return [one["name"] for one in httpx.get(f"{url}/v1/sketches").json()["sketches"]]
+
+
+@pytest.mark.parametrize("kind", ["vector", "matrix"])
+@pytest.mark.parametrize("form", ["json", "safetensors"])
+def test_a_run_reports_what_happened_and_leaves_nothing(
+    kind: str, form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figures, picture = tmp_path / "b.json", tmp_path / "b.png"
+    with started_service() as url:
+        httpx.put(f"{url}/v1/sketches/bench-of-mine", json={"kind": "vector", "shape": {"n": 5}})
+        options = ["--url", url, "--kind", kind, "--d", "3", "--format", form, "--mix", "3:1"]
+        assert main([*QUICK, *options, "--json", str(figures), "--plot", str(picture)]) == 0
+        assert names(url) == ["bench-of-mine"]
+    printed = capsys.readouterr().out
+    assert "every sketch holds what was acknowledged" in printed
+    assert max(map(len, printed.splitlines())) < 100
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    found = json.loads(figures.read_text())
+    assert set(found["operations"]) == {"update", "sample"}
+    for one in found["operations"].values():
+        assert 0 < one["p50"] <= one["p90"] <= one["p99"] <= one["p999"] <= one["max"]
+        assert one["requests"] > 0
+    counts = found["counts"]
+    assert counts["agree"]
+    assert counts["acknowledged"] == counts["counted"]
+    # The first updates and those of the warm-up were acknowledged as well.
+    assert counts["counted"] >= 20 * (found["operations"]["update"]["requests"] + 3)
+    assert found["errors"] == {}
+    assert found["lost"] == 0
+    assert found["service"]["source"] == "processes"  # of this machine, though not started here
+    assert found["service"]["memory_bytes"] > 1 << 20
+    assert found["sketches"]["count"] == 3
+    assert found["sketches"]["state_bytes"] > 0
+    numbers = 3 if kind == "matrix" else 1
+    assert found["numbers"] == pytest.approx(numbers * found["updates"])
+    assert "access_key" not in found["asked"]
+
+
+@pytest.mark.parametrize("form", ["grpc", "grpc-stream"])
+@pytest.mark.parametrize("more", [["--kind", "matrix", "--d", "3"], ["--tensors", "--shared", "3"]])
+def test_over_grpc_too(form: str, more: list[str], tmp_path: Path) -> None:
+    figures = tmp_path / "b.json"
+    options = ["--format", form, "--mix", "1:1", "--json", str(figures), *more]
+    assert main([*QUICK, *options]) == 0
+    found = json.loads(figures.read_text())
+    assert min(one["requests"] for one in found["operations"].values()) > 0
+    assert found["counts"]["agree"]
+    assert found["errors"] == {}
+    assert found["lost"] == 0
+
+
+@pytest.mark.parametrize("form", ["grpc", "grpc-stream"])
+def test_what_grpc_refuses_is_counted_by_its_code(
+    form: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refuse = ["--set", "max_log_bytes=1", "--set", "compact_min_bytes=1000000000"]
+    main([*QUICK, *refuse, "--format", form, "--mix", "1:0", "--no-keys", "--warmup", "0"])
+    assert "UNAVAILABLE backlog_full" in capsys.readouterr().out
+
+
+def test_the_sketches_stay_when_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    with started_service() as url:
+        assert main([*QUICK, "--url", url, "--keep"]) == 0
+        left = names(url)
+    assert len(left) == 3
+    prefix = capsys.readouterr().out.strip().rpartition(" ")[2]
+    assert all(name.startswith(prefix) for name in left)
+
+
+def test_interrupted_it_reports_and_removes_its_sketches(tmp_path: Path) -> None:
+    figures = tmp_path / "b.json"
+    with started_service() as url:
+        command = [sys.executable, "-m", "service", "bench", *QUICK, "--seconds", "300"]
+        process = subprocess.Popen(
+            [*command, "--url", url, "--json", str(figures), "--processes", "2"],
+            cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+        )  # fmt: skip
+        done = 'sketchd_update_batches_total{kind="vector",outcome="ok"}'
+        while process.poll() is None:
+            lines = httpx.get(f"{url}/metrics").text.splitlines()
+            if any(line.startswith(done) and float(line.split()[-1]) > 10 for line in lines):
+                break
+        # As a terminal does: every process of the group gets it.
+        os.killpg(process.pid, signal.SIGINT)
+        printed, errors = process.communicate(timeout=60)
+        assert names(url) == []
+    assert process.returncode == 130, errors
+    assert "every sketch holds what was acknowledged" in printed
+    assert "Traceback" not in errors
+    found = json.loads(figures.read_text())
+    assert found["interrupted"]
+    assert found["counts"]["acknowledged"] >= 10 * 20
+
+
+def test_a_service_that_counts_otherwise_is_found_out(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    honest = HttpControl.counted
+
+    def forgetful(self: HttpControl, prefix: str) -> dict[str, Counted]:
+        found = honest(self, prefix)
+        name = sorted(found)[1] if len(found) == 3 else ""
+        return {
+            one: Counted(of.updates - (one == name), of.state_bytes, of.log_bytes)
+            for one, of in found.items()
+        }
+
+    with started_service() as url:
+        monkeypatch.setattr(HttpControl, "counted", forgetful)
+        assert main([*QUICK, "--url", url]) == 1
+        assert names(url) == []
+    assert "WRONG" in capsys.readouterr().out
+
+
+def test_a_service_of_its_own_takes_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    """With room for one update in a log, the next is refused, and without a key given up."""
+    refuse = ["--set", "max_log_bytes=1", "--set", "compact_min_bytes=1000000000"]
+    main([*QUICK, *refuse, "--mix", "1:0", "--no-keys", "--warmup", "0"])
+    printed = capsys.readouterr()
+    assert "503 backlog_full" in printed.out, printed.err
+    assert "retried    0 times" in printed.out
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        (["--url", "ftp://x:1"], "--url"),
+        (["--url", "http://x:1/path"], "--url"),
+        (["--url", "http://x:1", "--format", "grpc"], "--format"),
+        (["--url", "grpc://x:1", "--format", "json"], "--format"),
+        (["--url", "http://x:1", "--store", "memory://"], "--store"),
+        (["--mix", "0:0"], "--mix"),
+        (["--mix", "9"], "--mix"),
+        (["--sketches", "0"], "--sketches"),
+        (["--rate", "0"], "--rate"),
+        (["--set", "workers"], "--set"),
+        (["--plot", "/no/such/folder/x.png"], "--plot"),
+    ],
+)
+def test_what_it_cannot_be_asked(
+    given: list[str], named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(InvalidOption, match=named):
+        parse(["serve", *given])
+    assert main(["serve", *given]) == 2
+    assert named in capsys.readouterr().err
+
+
+def test_nobody_there_is_said_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*QUICK, "--url", "http://127.0.0.1:9"]) == 1
+    assert len(capsys.readouterr().err.strip().splitlines()) <= 3
+
+
+def test_the_document_shows_commands_that_can_be_given(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    text = (ROOT / "docs" / "bench.md").read_text("utf-8")
+    blocks = re.findall(r"^```sh\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    lines = [line.partition("#")[0].split() for block in blocks for line in block.splitlines()]
+    assert len(lines) >= 4
+    for line in lines:
+        assert line[:2] == ["sketchd", "bench"]
+        parse(line[2:])
+    # Options named in its text exist too.
+    named = set(re.findall(r"`(--[a-z-]+)", text))
+    assert named
+    with pytest.raises(SystemExit):
+        parse(["serve", "--help"])
+    shown = capsys.readouterr().out
+    assert [option for option in sorted(named) if option not in shown] == []
