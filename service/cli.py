@@ -36,6 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from service.bench import main as bench
 
         return bench(given[1:])
+    if given[:1] == ["attention"]:
+        from service.attention import main as attention
+
+        return attention(given[1:])
     options = _parser().parse_args(given)
     if options.command == "version":
         from service.app import version
@@ -93,6 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     add_commands(commands)
     commands.add_parser("demo", help="stream real attention keys in, sample, compare, plot")
     commands.add_parser("bench", help="put load on a service and measure it")
+    commands.add_parser("attention", help="attention of a real transformer, start to end")
     cli_operations.add_commands(commands)
     commands.add_parser("version", help="print the version")
     return parser
