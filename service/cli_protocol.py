@@ -16,6 +16,7 @@ from typing import Final
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from service import middleware
+from service.sketch_ids import new_id
 
 #: Bytes of a request's head; also of what may come between two pieces of a body.
 MOST_HEAD_BYTES: Final = 1 << 16
@@ -144,7 +145,7 @@ class ProblemProtocol(HttpToolsProtocol):
         status, problem = self._refusal
         head = (
             f"HTTP/1.1 {status} {_REASONS[status]}\r\ncontent-type: application/problem+json\r\n"
-            f"content-length: {len(problem)}\r\nx-request-id: {middleware.new_id()}\r\n"
+            f"content-length: {len(problem)}\r\nx-request-id: {new_id()}\r\n"
             "connection: close\r\n\r\n"
         )
         half_an_answer = False

@@ -10,7 +10,6 @@ each body twice and break cancellation.
 from __future__ import annotations
 
 import logging
-import os
 import re
 import time
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from service import http_origins, http_problems, logs, metrics, wire
 from service.health import Health
 from service.http_in_flight import BodiesInFlight
 from service.http_routes import RouteNames
+from service.sketch_ids import new_id
 
 _LOG: Final = logging.getLogger("sketchd.http")
 _ACCESS: Final = logging.getLogger("sketchd.access")
@@ -117,11 +117,6 @@ def _request_id(scope: Scope) -> str:
             given = value.decode("latin-1")
             return given if _SANE_ID.fullmatch(given) else new_id()
     return new_id()
-
-
-def new_id() -> str:
-    """An id for a request that has none."""
-    return os.urandom(16).hex()
 
 
 def _log_access(method: str, scope: Scope, route: str, status: int, seconds: float) -> None:
