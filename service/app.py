@@ -261,7 +261,7 @@ def app_over(runtime: Runtime, scrape: Scrape | None = None) -> FastAPI:
     roles = http_access.roles(runtime.settings.metrics_access)
     for routes in (
         http_updates.ROUTES,
-        http_questions.router.routes,
+        http_questions.ROUTES,
         http_api.router.routes,
         http_service.router.routes,
         http_service.ROUTES,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from fastapi import APIRouter
+from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -26,6 +27,7 @@ from service.http_context import (
 )
 from service.http_openapi import answer, body, described, either, ref
 from service.http_parts import each_part
+from service.http_routes import direct
 from service.http_updates import json_response
 from service.sketches import SampleAnswer, SampleRequest
 
@@ -196,3 +198,6 @@ async def estimate_norm(request: Request, name: NameInPath) -> Response:
     with sent_queries(several):
         found, version = await sketches.norm(tenant_of(request), name, power, queries)
     return json_response(http_answers.norms(found, version, several))
+
+
+ROUTES: Final = tuple(direct(cast(APIRoute, route)) for route in router.routes)
