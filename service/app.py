@@ -241,6 +241,8 @@ def app_over(runtime: Runtime, scrape: Scrape | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        # Else every request asks whether somebody has set OpenTelemetry up, for which nobody can.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
         lifespan=partial(_lifespan, runtime),
     )
     app.state.served = Served(
