@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, Final, cast
 
 from fastapi import APIRouter
-from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 from service import http_answer_schemas as answer_schemas
 from service import http_answers, http_bodies, http_examples, http_schemas, wire
@@ -200,4 +200,4 @@ async def estimate_norm(request: Request, name: NameInPath) -> Response:
     return json_response(http_answers.norms(found, version, several))
 
 
-ROUTES: Final = tuple(direct(cast(APIRoute, route)) for route in router.routes)
+ROUTES: Final = tuple(direct(cast(Route, route)) for route in router.routes)

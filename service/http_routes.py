@@ -6,18 +6,20 @@ Names are templates of paths, never a path as sent.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
-from typing import Final
+import inspect
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Final, TypeVar, cast
 
-from fastapi.routing import APIRoute
 from starlette.requests import Request
-from starlette.routing import BaseRoute, Match
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Match, Route
 from starlette.types import Receive, Scope, Send
 
 from service.metrics import Timed
 from service.metrics_catalogue import UNMATCHED
 from service.sketch_requests import check_name
 
+R = TypeVar("R", bound=Route)
 #: The last word of the templates whose durations are metrics of their own.
 _TIMED: Final[dict[str, Timed]] = {
     "updates": "update", "samples": "sample", "estimates": "sample", "norm": "sample",
@@ -54,14 +56,15 @@ class RouteNames:
         return _TIMED.get(self.of(scope).rpartition("/")[2])
 
 
-def direct(route: APIRoute) -> APIRoute:
-    """The route, documented as before, whose handler is called without FastAPI's injection: that
-    takes about as long as all else that a small question costs the event loop.
+def direct(route: R) -> R:
+    """The route, documented as before, whose handler is called with nothing between: what FastAPI
+    and Starlette put there takes about as long as a small question.
 
-    For handlers of the request alone, or of the request and the `name` in the path.
+    For handlers of the request alone, or of the request and the `name` in the path. What they
+    raise is answered by the app, as what its middleware raises is.
     """
-    handler = route.endpoint
-    named = "name" in route.param_convertors
+    handler = cast(Callable[..., Awaitable[Response]], route.endpoint)
+    named = "name" in inspect.signature(handler).parameters
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive, send)
