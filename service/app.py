@@ -264,6 +264,8 @@ def app_over(runtime: Runtime, scrape: Scrape | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        # Else every request asks whether somebody has set OpenTelemetry up, for which nobody can.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
         lifespan=partial(_lifespan, runtime),
     )
     app.state.served = Served(
@@ -279,7 +281,7 @@ def app_over(runtime: Runtime, scrape: Scrape | None = None) -> FastAPI:
     roles = http_access.roles(runtime.settings.metrics_access)
     for routes in (
         http_updates.ROUTES,
-        http_questions.router.routes,
+        http_questions.ROUTES,
         http_api.router.routes,
         http_service.router.routes,
         http_service.ROUTES,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 from service import answer_objects, http_examples, request_bodies, request_schemas, wire
 from service import http_answer_schemas as answer_schemas
@@ -25,6 +26,7 @@ from service.http_context import (
 )
 from service.http_openapi import answer, body, described, either, ref
 from service.http_parts import each_part
+from service.http_routes import direct
 from service.http_updates import json_response
 from service.problems import sent_queries
 from service.sketches import SampleAnswer, SampleRequest
@@ -196,3 +198,6 @@ async def estimate_norm(request: Request, name: NameInPath) -> Response:
     with sent_queries(several):
         found, version = await sketches.norm(tenant_of(request), name, power, queries)
     return json_response(answer_objects.norms(found, version, several))
+
+
+ROUTES: Final = tuple(direct(cast(Route, route)) for route in router.routes)

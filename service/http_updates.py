@@ -28,7 +28,7 @@ from service.http_context import (
     tenant_of,
 )
 from service.http_parts import each_part
-from service.sketch_requests import check_name
+from service.http_routes import direct
 from sketch_core.batch import Columns
 
 
@@ -37,9 +37,8 @@ def json_response(value: object, status: int = 200) -> Response:
     return Response(wire.dump_json(value), status, media_type=JSON)
 
 
-async def update_sketch(request: Request) -> Response:
+async def update_sketch(request: Request, name: str) -> Response:
     """POST /v1/sketches/{name}/updates."""
-    name = check_name(request.path_params["name"])
     key = idempotency_key(request)
     served(request).quotas.check_updates(tenant_of(request))
     columns = await read_columns(
@@ -76,8 +75,8 @@ async def update_many(request: Request) -> Response:
 
 
 ROUTES: Final = (
-    Route("/v1/sketches/{name}/updates", update_sketch, methods=["POST"]),
-    Route("/v1/updates", update_many, methods=["POST"]),
+    direct(Route("/v1/sketches/{name}/updates", update_sketch, methods=["POST"])),
+    direct(Route("/v1/updates", update_many, methods=["POST"])),
 )
 
 _TENSORS: Final = (

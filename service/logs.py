@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, TextIO
 
+from service.random_ids import new_id
 from service.settings import Settings
 
 #: Lines that wait for a reader of standard error; more are dropped, and counted.
@@ -63,7 +64,7 @@ def request_id(given: str | None) -> str:
     """The id that a caller gave its request where that is safe to repeat, else a new one."""
     if given is not None and _SANE_ID.fullmatch(given):
         return given
-    return os.urandom(16).hex()
+    return new_id()
 
 
 @contextmanager

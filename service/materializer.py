@@ -325,6 +325,9 @@ class Materializer:
 
     def _put(self, identity: Identity, version: Version) -> None:
         """Cache a version that a catch-up ends with, and drop others for it if need be."""
+        if self._cached.get(identity) is version:  # nothing was new
+            self._cached.move_to_end(identity)
+            return
         self._take(identity)
         line = self._lines.get(identity)
         if line is not None and line.dead:

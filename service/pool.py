@@ -13,10 +13,11 @@ that is alone has all of it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar, copy_context
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
@@ -37,23 +38,67 @@ def working_for(tenant: str) -> None:
 
 
 class _Job:
-    """A call and its outcome."""
+    """A call and its outcome, for a caller on an event loop.
 
-    __slots__ = ("call", "done", "tenant")
+    begun: a thread has taken it; changes under the pool's lock. The outcome goes to the loop in
+    one callback: a concurrent Future, chained and shielded, took as long as all else in here.
+    """
+
+    __slots__ = ("_call", "_loop", "_outcome", "_over", "_waiter", "begun", "tenant")
 
     def __init__(self, tenant: str, call: Callable[[], Any]) -> None:
         self.tenant = tenant
-        self.call = call
-        self.done: Future[Any] = Future()
+        self.begun = False
+        self._call = call
+        self._loop = asyncio.get_running_loop()
+        self._outcome: asyncio.Future[Any] = self._loop.create_future()
+        self._over = False
+        self._waiter: asyncio.Future[None] | None = None
 
     def work(self) -> Callable[[], None]:
-        """Call, unless the caller has gone. Returns what tells the caller of it."""
-        if not self.done.set_running_or_notify_cancel():
-            return lambda: None
+        """Call. Returns what tells the caller of it."""
         try:
-            return partial(self.done.set_result, self.call())
+            told = partial(self._settle, self._call(), None)
         except BaseException as failure:  # noqa: BLE001 - the caller's
-            return partial(self.done.set_exception, failure)
+            told = partial(self._settle, None, failure)
+        return partial(self._tell, told)
+
+    def refuse(self, failure: Overloaded) -> None:
+        """What was not begun will not be: tell the caller why."""
+        self._tell(partial(self._settle, None, failure))
+
+    def drop(self) -> None:
+        """The same, by cancelling."""
+        self._tell(self._outcome.cancel)
+
+    async def outcome(self) -> Any:
+        """What the call returned or raised. Cancelled, this says nothing about the call."""
+        return await self._outcome
+
+    async def over(self) -> None:
+        """Return once a call that has begun is over, however often the waiter is cancelled."""
+        while not self._over:
+            self._waiter = self._loop.create_future()
+            try:
+                await self._waiter
+            except asyncio.CancelledError:
+                continue
+
+    def _tell(self, told: Callable[[], object]) -> None:
+        """Have it called on the caller's loop. From any thread."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            self._loop.call_soon_threadsafe(told)
+
+    def _settle(self, answer: Any, failure: BaseException | None) -> None:
+        self._over = True
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+        if self._outcome.done():
+            return
+        if failure is None:
+            self._outcome.set_result(answer)
+        else:
+            self._outcome.set_exception(failure)
 
 
 class _Lines:
@@ -145,12 +190,10 @@ class BoundedPool:
         job = _Job(_tenant.get(), call)
         self._enter(job)
         try:
-            answer: T = await asyncio.shield(asyncio.wrap_future(job.done))
+            answer: T = await job.outcome()
         except asyncio.CancelledError:
-            if job.done.cancel():
-                self._forget(job)
-            else:
-                await _finished(job.done)
+            if not self._forget(job):
+                await job.over()
             raise
         return answer
 
@@ -160,7 +203,7 @@ class BoundedPool:
         with self._lock:
             dropped = self._lines.clear()
         for job in dropped:
-            job.done.cancel()
+            job.drop()
         self._executor.shutdown(wait=True)
         self._tell()
 
@@ -178,7 +221,7 @@ class BoundedPool:
                 self._busy += 1
             self._lines.add(job)
         if dropped is not None:
-            _refuse(dropped, self._overloaded())
+            dropped.refuse(self._overloaded())
         self._tell()
 
     def _work(self) -> None:
@@ -193,6 +236,7 @@ class BoundedPool:
             if job is None:
                 self._busy -= 1
                 return False
+            job.begun = True
             self._running += 1
         tell = job.work()
         with self._lock:
@@ -201,10 +245,14 @@ class BoundedPool:
         tell()  # only now: who hears of it finds the place free
         return True
 
-    def _forget(self, job: _Job) -> None:
+    def _forget(self, job: _Job) -> bool:
+        """Take a job back. Returns whether that was possible: it has not begun and never will."""
         with self._lock:
+            if job.begun:
+                return False
             self._lines.remove(job)
         self._tell()
+        return True
 
     def _overloaded(self) -> Overloaded:
         return Overloaded("too many requests wait for a thread", retry_after=self._retry_after)
@@ -212,19 +260,3 @@ class BoundedPool:
     def _tell(self) -> None:
         if self._depth_changed is not None:
             self._depth_changed(self.unfinished)
-
-
-def _refuse(job: _Job, failure: Overloaded) -> None:
-    if job.done.set_running_or_notify_cancel():
-        job.done.set_exception(failure)
-
-
-async def _finished(job: Future[Any]) -> None:
-    """Wait until a running job is over, however often the waiter is cancelled meanwhile."""
-    waiter = asyncio.wrap_future(job)
-    waiter.add_done_callback(lambda done: done.cancelled() or done.exception())
-    while not waiter.done():
-        try:
-            await asyncio.wait([waiter])
-        except asyncio.CancelledError:
-            continue

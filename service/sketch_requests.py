@@ -6,7 +6,6 @@ import base64
 import binascii
 import hashlib
 import re
-import secrets
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import numpy.typing as npt
 from service import log_entries
 from service.errors import Conflict, InvalidRequest, NotFound
 from service.ports import Entry, Idempotency, Record, SketchKey
+from service.random_ids import new_id
 from service.settings import Settings
 from sketch_core.batch import Columns, encode, quantise
 from sketch_core.errors import (
@@ -64,7 +64,7 @@ class Prepared:
     def entry(self) -> Entry:
         """What the log keeps of it, under an id of its own."""
         return Entry(
-            id=secrets.token_hex(16),
+            id=new_id(),
             operands=frozenset((self.operand,)),
             payload=self.payload,
             updates=self.updates,
@@ -76,7 +76,7 @@ class Prepared:
 def state_entry(data: bytes, operands: frozenset[str]) -> Entry:
     """What the log keeps of a state whose operands are added, under an id of its own."""
     return Entry(
-        id=secrets.token_hex(16),
+        id=new_id(),
         operands=operands,
         payload=log_entries.pack_state(operands),
         attachment=data,

@@ -135,8 +135,7 @@ class Hierarchy:
         prefixes = self.descend(np.abs(cells[: last.base].astype(np.float64)), beam)
         residual = cells[last.base : last.base + last.cells].copy()
         estimate = self._in_blocks(self._estimates, residual.astype(np.float64), -1, prefixes)
-        kept = _largest(np.abs(estimate), beam)
-        candidates = prefixes[kept[estimate[kept] != 0.0]]
+        candidates = prefixes[_largest(np.abs(estimate), beam)]
         return _peel(last, residual, candidates, tie_break, floor)
 
     def descend(self, magnitudes: F64, beam: int) -> U64:
@@ -149,16 +148,14 @@ class Hierarchy:
             weight = self.weights(
                 magnitudes[table.base : table.base + table.cells], level, prefixes
             )
-            kept = _largest(weight, beam)
-            kept = kept[weight[kept] > 0.0]
-            prefixes = self._children(prefixes[kept], table.shift, self.tables[level + 1].shift)
+            kept = prefixes[_largest(weight, beam)]
+            prefixes = self._children(kept, table.shift, self.tables[level + 1].shift)
         return prefixes
 
     def heaviest(self, magnitudes: F64, prefixes: U64, beam: int) -> U64:
         """The `beam` heaviest of these coordinates. magnitudes: |cell| of the last level."""
         weight = self.weights(magnitudes, -1, prefixes)
-        kept = _largest(weight, beam)
-        return prefixes[kept[weight[kept] > 0.0]]
+        return prefixes[_largest(weight, beam)]
 
     def weights(self, magnitudes: F64, level: int, prefixes: U64) -> F64:
         """How heavy prefixes look at a level, by its |cell|: float64 (b,)."""
@@ -209,10 +206,18 @@ def _weight(magnitudes: F64) -> F64:
     return weight
 
 
-def _largest(values: Cells, count: int) -> npt.NDArray[np.intp]:
-    """Positions of the `count` largest values, in no order."""
-    if values.size <= count:
-        return np.arange(values.size)
+def _largest(values: F64, count: int) -> npt.NDArray[np.intp]:
+    """Positions of the `count` largest values above zero, in no order. values: float64 (b,)."""
+    positive = values > 0.0
+    many = int(np.count_nonzero(positive))
+    if many <= count or 2 * many < values.size:
+        # Partitioning slows down tenfold among equal values, and a young sketch is mostly zeros.
+        held = np.flatnonzero(positive)
+        return held if many <= count else held[_top(values[held], count)]
+    return _top(values, count)
+
+
+def _top(values: F64, count: int) -> npt.NDArray[np.intp]:
     return np.argpartition(values, values.size - count)[values.size - count :]
 
 

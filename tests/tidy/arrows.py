@@ -51,7 +51,7 @@ USE_CASES: Final = (
     "service.quota*", "service.backup*", "service.restore",
 )  # fmt: skip
 ACCESS: Final = ("service.access_ports", "service.access_meters")
-DOMAIN: Final = (*CORE, "service.errors", "service.ports", *USE_CASES)
+DOMAIN: Final = (*CORE, "service.errors", "service.ports", "service.random_ids", *USE_CASES)
 TRANSPORTS: Final = (
     "service.http_*", "service.grpc_*", "service.wire*", "service.middleware", "service.health",
     "service.request_*", "service.answer_objects", "service.problems", "service.error_codes",
@@ -76,7 +76,8 @@ RULES: Final = (
     # Told, not asking.
     Rule(("service.metrics", "service.metrics_*"),
          ("service.metrics_*", "service.ports", "service.errors"), ("prometheus_client",)),
-    Rule(("service.logs",), ("service.settings",)),
+    Rule(("service.logs",), ("service.random_ids", "service.settings")),
+    Rule(("service.random_ids",), ()),
     Rule(("service.settings_knobs",), ()),
     Rule(("service.settings",), ("service.errors", "service.settings_knobs")),
     Rule(USE_CASES, (*DOMAIN, "service.metrics", "service.settings"), ("numpy",)),
