@@ -316,6 +316,14 @@ _SERVICE: Final = (
            "for entry in tail.entries if entry.position <= record.position]",
            "for entry in tail.entries]",
            "tests/contract/test_backup.py::test_a_backup_aims_at_the_position_it_saw[memory]"),
+    Mutant("a second service joins the port of gRPC", "service/cli_ports.py",
+           "_listening(address, port).close()", "pass",
+           "tests/service/test_cli_ports.py::test_workers_of_another_service_are_found"),
+    Mutant("watchers of health miss the drain", "service/grpc_standard.py",
+           "if self._health.draining:\n            return int(_Answer.NOT_SERVING)",
+           "if self._health.draining:\n            return int(_Answer.SERVING)",
+           "tests/service/test_grpc_server.py::"
+           "test_watchers_hear_of_each_change_and_of_the_end_and_share_one_look"),
 )  # fmt: skip
 
 MUTANTS: Final = _ALGORITHMS + _SERVICE
