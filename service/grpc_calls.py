@@ -182,8 +182,13 @@ def _is_gone(context: Any, failure: Exception) -> bool:
 
     grpc may know before its context does: then it fails to send, or to read.
     """
-    lost = isinstance(failure, grpc.aio.InternalError)
-    return bool(lost or context.cancelled() or context.done())
+    return bool(_is_lost(failure) or context.cancelled() or context.done())
+
+
+def _is_lost(failure: Exception) -> bool:
+    if isinstance(failure, ExceptionGroup):  # of a stream's tasks
+        return any(map(_is_lost, failure.exceptions))
+    return isinstance(failure, grpc.aio.InternalError)
 
 
 def told(failure: Exception, counts: metrics.Metrics) -> ServiceError:

@@ -337,6 +337,14 @@ _SERVICE: Final = (
            "return self._uncertain and operation.done_by(error)", "return False",
            "tests/client/test_retry.py::"
            "test_absence_settles_a_delete_only_after_an_attempt_that_may_have_worked"),
+    Mutant("a second service joins the port of gRPC", "service/cli_ports.py",
+           "_listening(address, port).close()", "pass",
+           "tests/service/test_cli_ports.py::test_workers_of_another_service_are_found"),
+    Mutant("watchers of health miss the drain", "service/grpc_standard.py",
+           "if self._health.draining:\n            return int(_Answer.NOT_SERVING)",
+           "if self._health.draining:\n            return int(_Answer.SERVING)",
+           "tests/service/test_grpc_server.py::"
+           "test_watchers_hear_of_each_change_and_of_the_end_and_share_one_look"),
 )  # fmt: skip
 
 MUTANTS: Final = _ALGORITHMS + _SERVICE

@@ -159,7 +159,9 @@ async def test_watchers_hear_of_each_change_and_of_the_end_and_share_one_look() 
         rig.health.drain()
         await rig.server.stop(20)
         for one in watching:
-            assert (await one.read()).status == NOT_SERVING
+            last = await one.read()
+            assert last is not grpc.aio.EOF
+            assert last.status == NOT_SERVING
             assert await one.read() is grpc.aio.EOF
         unknown = rig.judge.Watch(health_pb2.HealthCheckRequest(service="nothing"))
         assert (await refused(unknown.read())).code() is grpc.StatusCode.UNAVAILABLE
