@@ -66,6 +66,7 @@ class MessageStream(Generic[M, A]):
 
     async def run(self) -> None:
         """Serve until the client has sent all and has every result. Raises what ends the stream."""
+        gone = False
         try:
             async with asyncio.TaskGroup() as group:
                 reader = group.create_task(self._read(group))
@@ -74,6 +75,10 @@ class MessageStream(Generic[M, A]):
                 watcher.cancel()
         except* ServiceError:  # of the watcher, for a client that does not read the last results
             self._complete = False
+        except* grpc.aio.InternalError:  # what grpc cannot read or send any more
+            gone = True
+        if gone:
+            raise asyncio.CancelledError
         if self._ending is not None and not self._complete:
             raise self._ending
 
