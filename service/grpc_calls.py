@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
+from urllib.parse import unquote
 
 import grpc
 
@@ -121,7 +122,7 @@ class Boundary:
                 "path": None,
                 "status": code.name,
                 "milliseconds": round(1000 * seconds, 3),
-                "client": context.peer(),
+                "client": _host(context.peer()),
             }
             _ACCESS.info("RPC %s", method, extra={"fields": fields})
 
@@ -135,6 +136,12 @@ async def _with_body(call: Call, raw: bytes, serve: Serve) -> bytes:
         return await serve(call, raw)
     finally:
         body.release()
+
+
+def _host(peer: str) -> str:
+    """The host of "ipv4:127.0.0.1:4711" or "ipv6:%5B::1%5D:4711"; of others all there is."""
+    kind, _, address = peer.partition(":")
+    return unquote(address).rpartition(":")[0].strip("[]") if kind in ("ipv4", "ipv6") else peer
 
 
 def _is_gone(context: Any) -> bool:

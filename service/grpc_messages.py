@@ -2,6 +2,8 @@
 
 A message becomes the object that JSON would carry, with arrays for its columns, and goes
 through the same models (request_schemas): hence the same limits and the same errors.
+numpy copies a repeated field as a whole: 3 µs for 10,000 numbers, and as long for reading the
+message they came in.
 """
 
 from __future__ import annotations
@@ -15,7 +17,6 @@ from google.protobuf.message import Message
 from service import request_bodies
 from service import request_schemas as schemas
 from service.errors import InvalidRequest
-from service.grpc_columns import UpdateFields, numbers
 from service.protos.sketchd.v1 import sketchd_pb2 as pb
 from service.sketches import SampleRequest
 from sketch_core.batch import Columns
@@ -23,6 +24,10 @@ from sketch_core.batch import Columns
 F64 = npt.NDArray[np.float64]
 U64 = npt.NDArray[np.uint64]
 
+_COLUMNS: Final = {
+    "index": np.uint64, "row": np.uint64, "column": np.uint64,
+    "delta": np.float64, "values": np.float64,
+}  # fmt: skip
 #: The operands whose updates have one index; all others have rows and columns.
 _INDEXED: Final = frozenset({"y", "x"})
 #: More of a list of operands than its model lets through.
@@ -49,21 +54,20 @@ def matrix_of(message: pb.Matrix, pointer: str) -> F64:
         raise InvalidRequest(
             f"has {count} values, not {rows} rows of {columns} columns", pointer=pointer
         )
-    found: F64 = numbers(message.values, "<f8").reshape(rows, columns if rows else 0)
+    found: F64 = np.array(message.values, np.float64).reshape(rows, columns if rows else 0)
     return found
 
 
-def columns_of(update: UpdateFields) -> Columns:
+def columns_of(message: pb.UpdateRequest) -> Columns:
     """The batch of an update, from its columns or its safetensors."""
-    message = update.message
+    fields: dict[str, Any] = _columns_in(message)
     if message.safetensors:
-        if update.columns or message.operand:
+        if fields or message.operand:
             raise InvalidRequest(
                 "comes instead of the columns and the operand", pointer="/safetensors"
             )
         return request_bodies.update_from_tensors(message.safetensors)
     operand = message.operand or "y"
-    fields: dict[str, Any] = dict(update.columns)
     if "values" in fields:
         fields["values"] = _rows(fields["values"], fields.get("row"))
     if not fields:
@@ -73,6 +77,17 @@ def columns_of(update: UpdateFields) -> Columns:
     return request_bodies.columns_of(
         schemas.validate(schemas.Update, {"operand": operand, **fields})
     )
+
+
+def _columns_in(message: pb.UpdateRequest) -> dict[str, Any]:
+    """The columns that are there, as arrays."""
+    repeated = {name: getattr(message, name) for name in _COLUMNS}
+    return {name: np.array(one, _COLUMNS[name]) for name, one in repeated.items() if one}
+
+
+def longest_of(message: pb.UpdateRequest) -> int:
+    """Numbers in the longest column of an update."""
+    return max(len(getattr(message, name)) for name in _COLUMNS)
 
 
 def _rows(values: F64, row: U64 | None) -> F64:
@@ -102,9 +117,9 @@ def sample_of(message: pb.SampleRequest) -> tuple[SampleRequest, bool]:
 
 def estimate_of(message: pb.EstimateRequest) -> tuple[U64, F64 | None, bool]:
     """(coordinates (b,) or pairs of them (b, 2), queries, whether several)."""
-    index = numbers(message.index, "<u8")
+    index = np.array(message.index, np.uint64)
     if message.index2:
-        second = numbers(message.index2, "<u8")
+        second = np.array(message.index2, np.uint64)
         if len(index) != len(second):
             raise InvalidRequest(
                 f"has {len(second)} coordinates where index has {len(index)}", pointer="/index2"
@@ -153,7 +168,7 @@ def _queries_of(message: pb.SampleRequest | pb.EstimateRequest | pb.NormRequest)
     """x, queries and X, those that are there, as arrays."""
     fields: dict[str, Any] = {}
     if message.x:
-        fields["x"] = numbers(message.x, "<f8")
+        fields["x"] = np.array(message.x, np.float64)
     if message.HasField("queries"):
         fields["queries"] = matrix_of(message.queries, "/queries")
     if message.HasField("X"):

@@ -17,14 +17,13 @@ from service.answer_objects import is_long, sample_size
 from service.errors import ServiceError
 from service.grpc_access import ROLES, check_roles
 from service.grpc_calls import Boundary
-from service.grpc_columns import UpdateFields, read_update
 from service.grpc_context import Call, GrpcServed, message_of
 from service.grpc_errors import problem_of
 from service.grpc_snapshots import add_snapshot, write_snapshot
 from service.grpc_streams import MessageStream, StreamOf
 from service.problems import sent_queries
 from service.protos.sketchd.v1 import sketchd_pb2 as pb
-from service.sketch_requests import check_key, check_name, is_long_batch
+from service.sketch_requests import INLINE_BATCH_NUMBERS, check_key, check_name
 from service.sketches import Info, SampleRequest
 from sketch_core.batch import Columns
 
@@ -110,14 +109,17 @@ class _Update:
     key: str | None
 
 
-async def _understand_update(call: Call, fields: UpdateFields) -> _Update:
-    message = fields.message
+def _read_update(raw: bytes) -> pb.UpdateRequest:
+    return message_of(pb.UpdateRequest, raw)
+
+
+async def _understand_update(call: Call, message: pb.UpdateRequest) -> _Update:
     name = check_name(message.sketch, "/sketch")
     key = check_key(message.idempotency_key or None, call.served.settings)
     call.served.quotas.check_updates(call.tenant)
-    given = Columns("", **fields.columns)
-    long = is_long_batch(given, keyed=False) or len(message.safetensors) > _INLINE_BYTES
-    return _Update(name, await call.parsed(grpc_messages.columns_of, fields, not long), key)
+    long = grpc_messages.longest_of(message) > INLINE_BATCH_NUMBERS
+    short = not long and len(message.safetensors) <= _INLINE_BYTES
+    return _Update(name, await call.parsed(grpc_messages.columns_of, message, short), key)
 
 
 async def _act_update(call: Call, asked: _Update) -> pb.UpdateResponse:
@@ -129,7 +131,7 @@ async def _act_update(call: Call, asked: _Update) -> pb.UpdateResponse:
 
 async def update(call: Call, raw: bytes) -> bytes:
     """Update."""
-    asked = await _understand_update(call, await call.read(read_update, raw))
+    asked = await _understand_update(call, await call.read(_read_update, raw))
     return (await _act_update(call, asked)).SerializeToString()
 
 
@@ -142,8 +144,8 @@ def _update_problem(error: ServiceError) -> bytes:
 
 
 _UPDATES: Final = StreamOf(
-    read=read_update,
-    sketch_of=lambda fields: fields.message.sketch,
+    read=_read_update,
+    sketch_of=lambda message: message.sketch,
     understand=_understand_update,
     act=_update_result,
     refused=_update_problem,

@@ -61,6 +61,7 @@ class MessageStream(Generic[M, A]):
         self._room = asyncio.Semaphore(call.served.settings.grpc_stream_messages)
         self._results: asyncio.Queue[asyncio.Task[bytes] | None] = asyncio.Queue()
         self._last: dict[str, asyncio.Task[bytes]] = {}
+        self._complete = False  # the client has sent all
         self._ending: ServiceError | None = None
 
     async def run(self) -> None:
@@ -71,9 +72,9 @@ class MessageStream(Generic[M, A]):
                 watcher = group.create_task(self._watch(reader))
                 await self._write()
                 watcher.cancel()
-        except* ServiceError:
-            pass  # only the watcher raises one, for a client that does not read the last results
-        if self._ending is not None:
+        except* ServiceError:  # of the watcher, for a client that does not read the last results
+            self._complete = False
+        if self._ending is not None and not self._complete:
             raise self._ending
 
     async def _watch(self, reader: asyncio.Task[None]) -> None:
@@ -103,6 +104,7 @@ class MessageStream(Generic[M, A]):
                 await self._room.acquire()
                 raw = await self._context.read()
                 if raw is grpc.aio.EOF:
+                    self._complete = True
                     return
                 self._results.put_nowait(self._begun(group, raw))
         finally:

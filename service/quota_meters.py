@@ -217,13 +217,19 @@ class ReplicaMeter:
             # The lot is the tenant's, whoever asked for it: a caller that goes must not lose it.
             taking.add_done_callback(lambda done: self._taken_late(done, missing, want))
             raise
-        self._receive(lot, missing, want)
+        self._learn(lot, missing, want)
+        self._held += lot.tokens
+        if lot.tokens > 0:
+            self._stale_at = self._now() + self._pace.keep_seconds
 
     def _taken_late(self, taking: asyncio.Future[Lot], missing: float, want: float) -> None:
         if not taking.cancelled() and taking.exception() is None:
-            self._receive(taking.result(), missing, want)
+            lot = taking.result()
+            self._learn(lot, missing, want)
+            self.give_back(lot.tokens)
 
-    def _receive(self, lot: Lot, missing: float, want: float) -> None:
+    def _learn(self, lot: Lot, missing: float, want: float) -> None:
+        """Note how full an answer says the bucket is."""
         now = self._now()
         if lot.tokens >= want * (1 - _ROUNDING):
             self._short = None
@@ -232,6 +238,3 @@ class ReplicaMeter:
         else:
             level = min(missing, self._rate.burst) - lot.retry_after * self._rate.per_second
             self._short = _Short(now, level)
-        self._held += lot.tokens
-        if lot.tokens > 0:
-            self._stale_at = now + self._pace.keep_seconds

@@ -37,6 +37,9 @@ _CONNECTION: Final = "tests/contract/test_redis_connection.py::test_"
 _QUOTAS: Final = "tests/service/test_quotas.py::test_"
 _ACCESS: Final = "tests/service/test_access.py::test_"
 _FAULTS: Final = "tests/client/test_faults.py::test_"
+_RPC_ACCESS: Final = "tests/service/test_grpc_access.py::test_"
+_STREAMS: Final = "tests/service/test_grpc_streams.py::test_"
+_EQUALITY: Final = "tests/service/test_grpc_equality.py::test_"
 _SHARED: Final = "tests/service/test_metrics_shared.py::test_"
 
 
@@ -232,8 +235,7 @@ _SERVICE: Final = (
            "tests/contract/test_access_contract.py::"
            "TestMeters::test_a_need_above_the_burst_is_met_and_owed[redis]"),
     Mutant("a replica takes nothing from the store", "service/quota_meters.py",
-           "lot = await self._meters.take(self._tenant, self._name, missing, want, self._rate)",
-           "lot = Lot(want)",
+           "lot = await asyncio.shield(taking)", "taking.cancel(); lot = Lot(want)",
            _QUOTAS + "a_batch_above_the_burst_is_let_in_once_and_owed"),
     Mutant("a quiet replica takes whole lots", "service/quota_meters.py",
            "want = max(missing, min(self._lot, lately))", "want = max(missing, self._lot)",
@@ -265,6 +267,30 @@ _SERVICE: Final = (
            "self._had_keys = self._had_keys or bool(found.keys)",
            "self._had_keys = bool(found.keys)",
            _ACCESS + "who_has_lost_all_keys_is_not_open_again"),
+    # The other transport.
+    Mutant("every key may call everything", "service/grpc_calls.py",
+           "caller.check(ROLES[method])", "caller.check('read')",
+           _RPC_ACCESS + "every_rpc_lets_in_whom_the_table_lets_in"),
+    Mutant("a stream outlives its key", "service/grpc_streams.py",
+           "self._ending = self._refusal()", "self._ending = None",
+           _RPC_ACCESS + "a_stream_ends_soon_after_its_key"),
+    Mutant("messages of a stream are free", "service/grpc_streams.py",
+           "await self._call.served.quotas.request(self._call.tenant)", "pass",
+           _RPC_ACCESS + "every_message_of_a_stream_is_a_request"),
+    Mutant("messages of a stream out of order", "service/grpc_streams.py",
+           "if before is not None:", "if False:",
+           _STREAMS + "messages_of_a_sketch_take_effect_in_order"),
+    Mutant("streams are read without bound", "service/grpc_streams.py",
+           "await self._room.acquire()", "await asyncio.sleep(0)",
+           _STREAMS + "a_stream_reads_no_further_than_its_bound"),
+    Mutant("an RPC forgets its idempotency key", "service/grpc_service.py",
+           "message, short), key)", "message, short), None)",
+           _EQUALITY + "one_key_over_both_is_one_change"),
+    Mutant("rows and columns swapped", "service/grpc_messages.py",
+           "repeated = {name: getattr(message, name) for name in _COLUMNS}",
+           'names = {"row": "column", "column": "row"}; '
+           "repeated = {name: getattr(message, names.get(name, name)) for name in _COLUMNS}",
+           _EQUALITY + "the_same_requests_get_the_same_answers[0]"),
     # What an operator sees and keeps.
     Mutant("replays are counted", "service/metrics.py",
            'if request.outcome == "ok":', 'if request.outcome in ("ok", "replayed"):',

@@ -97,9 +97,9 @@ class AsyncClient(Connection):
 
         timeout: of each page.
         """
-        cursor: str | None = None
+        limit, cursor = inputs.whole(page, "page") or 0, None
         while True:
-            found = await self._call(ops.ListPage(prefix, page, cursor), timeout)
+            found = await self._call(ops.ListPage(prefix, limit, cursor), timeout)
             for info in found.infos:
                 yield info
             cursor = found.next_cursor

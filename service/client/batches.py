@@ -23,6 +23,9 @@ _ALONE: Final = 2000
 #: Numbers, draws and parts of one shared request; the service allows 100,000 draws, 4096 parts.
 _TOGETHER: Final = 20_000
 _PARTS: Final = 1024
+#: What a question that leaves the count to its sketch is taken for: 20 of those with the largest
+#: `samples` there may be stay within what one request may draw.
+_UNKNOWN_COUNT: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +66,7 @@ def of_questions(questions: Sequence[inputs.SampleOf], stream: bool) -> list[Uni
     parts = [inputs.draw_of(question) for question in questions]
     if stream:
         return [_draws(parts, range(len(parts)), whole=False)] if parts else []
-    sizes = [
-        (part.count or 16) + (0 if part.query is None else part.query.values.size) for part in parts
-    ]
+    sizes = [_size(part) for part in parts]
     units, shared = [], []
     for at, part in enumerate(parts):
         if sizes[at] > _ALONE:
@@ -76,6 +77,12 @@ def of_questions(questions: Sequence[inputs.SampleOf], stream: bool) -> list[Uni
         _draws(parts, places, whole=True) if len(places) > 1 else Unit(places, parts[places[0]])
         for places in _grouped(shared, sizes)
     ]
+
+
+def _size(part: ops.Draw) -> int:
+    """Numbers of a question and its answer, roughly."""
+    asked = 0 if part.query is None else part.query.values.size
+    return asked + (_UNKNOWN_COUNT if part.count is None else part.count)
 
 
 def _grouped(places: Sequence[int], sizes: Sequence[int]) -> list[tuple[int, ...]]:

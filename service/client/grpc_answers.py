@@ -29,6 +29,8 @@ _STATUSES_OF_CODES: Final = {"quota_exceeded": 403, "body_too_large": 413, "body
 _UNREACHABLE: Final = frozenset({
     grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED,
 })  # fmt: skip
+#: What gRPC says, with other codes, of a connection that broke under a call.
+_BROKE: Final = ("Stream removed", "RST_STREAM", "GOAWAY")
 
 
 def answer_of(operation: ops.Operation[Answer], messages: Sequence[bytes]) -> Answer:
@@ -99,7 +101,8 @@ def error_of_end(
         told = _told(details if isinstance(details, bytes) else details.encode())
         if told is not None:
             return told
-    if code in _UNREACHABLE:
+    broke = any(words in (message or "") for words in _BROKE)
+    if code in _UNREACHABLE or broke:
         return Unreachable("unreachable", f"no answer: {code.name}, {message}")
     number = int(cast(Any, code).value[0])
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED:  # of gRPC itself: a message over its limit

@@ -99,9 +99,9 @@ class Client(Connection):
 
         timeout: of each page.
         """
-        cursor: str | None = None
+        limit, cursor = inputs.whole(page, "page") or 0, None
         while True:
-            found = self._call(ops.ListPage(prefix, page, cursor), timeout)
+            found = self._call(ops.ListPage(prefix, limit, cursor), timeout)
             yield from found.infos
             cursor = found.next_cursor
             if cursor is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import ssl
 import subprocess
 import sys
 import traceback
@@ -14,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import trustme
 
 from service.client import AsyncClient, Client, Conflict, Retry, Tls, Unauthorized
 from service.client.addresses import parse
@@ -171,39 +169,6 @@ def test_queries_are_checked_before_anything_is_sent(client: Any) -> None:
         sketch.sample(-1)
     with pytest.raises(ValueError, match=r"^data: "):
         sketch.add_snapshot("text")
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A root, and a certificate of 127.0.0.1 that it vouches for."""
-    folder = tmp_path_factory.mktemp("tls")
-    root = trustme.CA()
-    root.cert_pem.write_to_path(str(folder / "root.pem"))
-    issued = root.issue_cert("127.0.0.1")
-    issued.private_key_and_cert_chain_pem.write_to_path(str(folder / "server.pem"))
-    client = root.issue_cert("client.test")
-    client.private_key_pem.write_to_path(str(folder / "client.key"))
-    client.cert_chain_pems[0].write_to_path(str(folder / "client.pem"))
-    return folder
-
-
-def test_tls_files_serve_both_transports(certificates: Path) -> None:
-    tls = Tls(
-        ca=certificates / "root.pem",
-        certificate=certificates / "client.pem",
-        key=certificates / "client.key",
-    )
-    assert tls.context().verify_mode is ssl.CERT_REQUIRED
-    root, key, chain = tls.pems()
-    assert root == (certificates / "root.pem").read_bytes()
-    assert key is not None
-    assert b"PRIVATE KEY" in key
-    assert chain is not None
-    assert b"CERTIFICATE" in chain
-    with pytest.raises(ValueError, match=r"^key: "):
-        Tls(key="only.pem")
-    with pytest.raises(OSError):
-        Client("grpcs://127.0.0.1:1", tls=Tls(ca="missing.pem"))
 
 
 def test_names_survive_awkward_clients(service: Any, face: str, name: str) -> None:

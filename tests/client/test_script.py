@@ -264,3 +264,21 @@ def test_conflict_names_what_differs(client: Any, name: str) -> None:
     assert caught.value.code == "spec_differs"
     assert caught.value.status == 409
     assert caught.value.request_id
+
+
+def test_a_batch_over_the_limit_is_refused_whole(client: Any, name: str) -> None:
+    sketch = client.create(name, rig.SMALL)
+    index, delta = np.zeros(1_500_000, np.int64), np.ones(1_500_000)
+    with pytest.raises(InvalidRequest) as caught:
+        sketch.update(index, delta)
+    assert caught.value.code in ("body_too_large", "batch_too_large")
+    assert caught.value.status in (413, 422)
+    assert sketch.info().updates == 0
+
+
+def test_many_questions_may_leave_the_count_to_their_sketches(client: Any, name: str) -> None:
+    sketch = client.create(name, {**rig.SMALL, "samples": 4096})
+    sketch.update(np.arange(1000), np.ones(1000))
+    found = client.sample_many([SampleOf(name)] * 60)
+    assert [type(one) for one in found] == [Sample] * 60
+    assert {len(one.index) for one in found} == {1000}

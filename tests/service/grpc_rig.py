@@ -12,6 +12,7 @@ from typing import Any
 import grpc
 import httpx
 import uvicorn
+import uvloop
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
@@ -155,7 +156,8 @@ def serving(settings: Settings, **parts: Any) -> Iterator[Both]:
 
     def run() -> None:
         try:
-            asyncio.run(serve())
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # as the service
+                runner.run(serve())
         except BaseException as failure:  # noqa: BLE001 - told below
             failures.append(failure)
         finally:

@@ -181,6 +181,7 @@ def test_rpcs_are_counted_timed_and_logged(both: Both, caplog: pytest.LogCapture
     assert [(one["route"], one["status"]) for one in lines] == [
         ("Update", "OK"), ("Update", "INVALID_ARGUMENT"), ("UpdateStream", "OK"),
     ]  # fmt: skip
+    assert {one["client"] for one in lines} == {"127.0.0.1"}
 
 
 # Snapshots

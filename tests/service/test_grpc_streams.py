@@ -150,6 +150,19 @@ def test_a_stream_that_only_waits_does_not_hold_up_the_stop() -> None:
     sent.put(None)
 
 
+def test_a_stream_that_was_sent_whole_is_served_whole_when_the_service_stops(both: Both) -> None:
+    store = held(both)
+    both.on_loop(store.open.clear)
+    results = both.stub.UpdateStream(
+        iter([vector("v5", [1], [1.0]), vector("v6", [1], [1.0])]), timeout=60
+    )
+    _until(both, lambda: store.waiting == 2)
+    both.on_loop(both.runtime.health.drain)
+    _until(both, lambda: True)
+    both.on_loop(store.open.set)
+    assert [position(one) for one in results] == [1, 1]
+
+
 def _until(both: Both, holds: Any) -> None:
     """Wait until something holds, and then some, for what would still come."""
 

@@ -310,6 +310,24 @@ async def test_who_gives_up_waiting_holds_nobody_up() -> None:
     assert await second is None
 
 
+async def test_what_was_taken_for_one_who_gave_up_is_not_lost() -> None:
+    replicas = Replicas()
+    replicas.meters.gate = asyncio.Event()
+    gone = asyncio.create_task(replicas.update(10))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    gone.cancel()
+    await asyncio.gather(gone, return_exceptions=True)
+    replicas.meters.gate.set()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert replicas.meters.taken[METER] == 10
+    replicas.meters.down = True  # whoever asks the store now hears so
+    assert await replicas.update(10) is None
+    with pytest.raises(StoreUnavailable):
+        await replicas.update(1)
+
+
 async def test_who_comes_later_takes_nothing_that_another_counts_on() -> None:
     replicas = Replicas()
     for _ in range(10):

@@ -13,6 +13,9 @@ from typing import Any, Final
 #: The address that documents use, replaced by a test server's.
 ADDRESS: Final = re.compile(r"\b(?:127\.0\.0\.1|localhost):8080\b")
 
+#: The same for gRPC.
+RPC_ADDRESS: Final = re.compile(r"\b(?:127\.0\.0\.1|localhost):50051\b")
+
 _FENCE: Final = re.compile(
     r"^(?P<before>[^\n]*\n)?```(?P<language>\w+)[^\n]*\n(?P<text>.*?)^```\s*$",
     flags=re.MULTILINE | re.DOTALL,

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from service.demo.client import started_service
+from service.settings import Settings
+from tests.service.grpc_rig import serving
 from tests.tidy import documents
 from tests.tidy.documents import Block
 from tests.tidy.tree import ROOT
@@ -21,10 +23,13 @@ from tests.tidy.tree import documents as all_documents
 
 #: Run as a whole, with the servers it starts, by tests/end_to_end/test_operating.py.
 ELSEWHERE = {"operating.md"}
+#: Speaks to the other port.
+OVER_RPC = ROOT / "docs" / "grpc.md"
 RUNNABLE = [
     path
     for path in all_documents()
     if path.name not in ELSEWHERE
+    and path != OVER_RPC
     and any(block.runs for block in documents.blocks(path.read_text("utf-8")))
 ]
 
@@ -53,8 +58,9 @@ for line in sys.stdin:
 class Reader:
     """Somebody who tries a document from top to bottom: one Python session, a shell a block."""
 
-    def __init__(self, address: str, folder: Path) -> None:
+    def __init__(self, address: str, folder: Path, rpc_address: str = "") -> None:
         self._address = address
+        self._rpc_address = rpc_address
         self._folder = folder
         self._environment = os.environ | {"PYTHONPATH": str(ROOT)}
         self._python: subprocess.Popen[str] | None = None
@@ -62,6 +68,7 @@ class Reader:
     def run(self, block: Block) -> str:
         """Run a block; returns what it printed. Raises AssertionError where it fails."""
         text = documents.ADDRESS.sub(self._address, block.text)
+        text = documents.RPC_ADDRESS.sub(self._rpc_address, text)
         return self._in_python(text, block) if block.language == "python" else self._sh(text, block)
 
     def close(self) -> None:
@@ -118,6 +125,20 @@ def reader(address: str, tmp_path: Path) -> Iterator[Reader]:
 def test_code_in_documents_runs(path: Path, reader: Reader) -> None:
     if shutil.which("curl") is None:
         pytest.skip("curl is not installed")
+    _try(path, reader)
+
+
+def test_code_over_grpc_runs(tmp_path: Path) -> None:
+    with serving(Settings(store="memory://")) as both:
+        found = Reader(both.http.base_url.netloc.decode(), tmp_path, both.address)
+        try:
+            _try(OVER_RPC, found)
+        finally:
+            found.close()
+
+
+def _try(path: Path, reader: Reader) -> None:
+    """Run a document and compare what it shows with what came."""
     for block in documents.blocks(path.read_text("utf-8")):
         if not block.runs:
             continue
