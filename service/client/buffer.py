@@ -21,7 +21,7 @@ from service.client.errors import RateLimited, Unavailable
 from service.client.inputs import checked_name
 
 #: Told of a batch that was dropped, and why, in the thread that tried to send it.
-OnError = Callable[[Batch, Exception], None]
+OnError = Callable[[Batch, BaseException], object]
 
 #: How long an interpreter that ends waits for updates that nobody flushed, all buffers together.
 EXIT_SECONDS: Final = 5.0
@@ -190,6 +190,8 @@ class _Sending:
         self._pid = os.getpid()
         # Nobody can add any more; what waits is still sent.
         self._forgotten = False
+        # Only on_error may still add; then nobody.
+        self._closing = False
         self._closed = False
 
     @property
@@ -250,15 +252,23 @@ class _Sending:
             self._changed.wait(None if left is None else min(left, LONGEST_WAIT))
         return 0
 
+    def _drain_all(self, timeout: float | None) -> None:
+        """The same until nothing waits: on_error may have added more."""
+        end = None if timeout is None else time.monotonic() + timeout
+        while self.queue.pending:
+            if self._drain(None if end is None else end - time.monotonic()):
+                return
+
     def close(self, timeout: float | None) -> None:
         self._check_process()
         if self._is_sender():
             raise RuntimeError("on_error must not close: it would wait for itself")
         with self._changed:
-            if self._closed:
+            if self._closing:
                 return
+            self._closing = True
             try:
-                self._drain(timeout)
+                self._drain_all(timeout)
             finally:  # interrupted, too
                 self._closed = True
                 self._changed.notify_all()
@@ -286,7 +296,7 @@ class _Sending:
             raise RuntimeError("an UpdateBuffer does not cross a fork: make one in this process")
 
     def _check_open(self) -> None:
-        if self._closed:
+        if self._closed or (self._closing and not self._is_sender()):
             raise ValueError("the buffer is closed")
 
     def _raise_refusals(self) -> None:
@@ -332,7 +342,7 @@ class _Sending:
                 self.queue.put_back(batch, error, self._clock())
                 self._changed.notify_all()
             return
-        except Exception as error:  # noqa: BLE001 - whatever it is, nobody else would hear of it
+        except BaseException as error:  # noqa: BLE001 - whatever it is, nobody else would hear of it
             refused, refusal = True, self._tell(batch, error)
         with self._changed:
             if refusal is not None:
@@ -343,12 +353,12 @@ class _Sending:
                 self.queue.done(batch)
             self._changed.notify_all()
 
-    def _tell(self, batch: Batch, error: Exception) -> Refusal | None:
+    def _tell(self, batch: Batch, error: BaseException) -> Refusal | None:
         """Give a batch that is dropped to on_error. What is left for a call to raise, if any."""
         if self._on_error is not None:
             try:
                 self._on_error(batch, error)
-            except Exception as own:  # noqa: BLE001 - it is raised where the caller can see it
+            except BaseException as own:  # noqa: BLE001 - it is raised where the caller can see it
                 own.__context__ = error
                 error = own
             else:

@@ -146,11 +146,13 @@ class _Sending:
         #: Those who wait for any change of the queue.
         self._waiters: set[asyncio.Future[None]] = set()
         self._forgotten = False
+        # Only on_error may still add; then nobody.
+        self._closing = False
         self._closed = False
 
     def check(self) -> None:
         """Raise what is to be told before anything is added."""
-        if self._closed:
+        if self._closed or (self._closing and not self.is_sender()):
             raise ValueError("the buffer is closed")
         if refusals := self._queue.take_refusals():
             raise UpdatesRefused(refusals)
@@ -198,7 +200,7 @@ class _Sending:
     async def flush(self, seconds: float | None) -> None:
         if self.is_sender():
             raise RuntimeError("on_error must not flush: it would wait for itself")
-        if self._closed:
+        if self._closed or (self._closing and not self.is_sender()):
             raise ValueError("the buffer is closed")
         if waiting := await self._drain(seconds):
             raise UpdatesPending(waiting, "they stay", self._queue.last_failure)
@@ -217,13 +219,21 @@ class _Sending:
             await self._wait(left)
         return 0
 
+    async def _drain_all(self, seconds: float | None) -> None:
+        """The same until nothing waits: on_error may have added more."""
+        end = None if seconds is None else time.monotonic() + seconds
+        while self._queue.pending:
+            if await self._drain(None if end is None else end - time.monotonic()):
+                return
+
     async def close(self, seconds: float | None) -> None:
         if self.is_sender():
             raise RuntimeError("on_error must not close: it would wait for itself")
-        if self._closed:
+        if self._closing:
             return
+        self._closing = True
         try:
-            await self._drain(seconds)
+            await self._drain_all(seconds)
         finally:  # cancelled, too
             self._closed = True
             for task in self._tasks:

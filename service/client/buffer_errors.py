@@ -15,7 +15,7 @@ class Refusal:
     sketch: str
     operand: str
     numbers: int
-    error: Exception
+    error: BaseException
 
 
 class UpdatesRefused(SketchdError):

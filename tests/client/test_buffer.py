@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import subprocess
@@ -234,7 +235,7 @@ def test_close_tells_what_was_refused() -> None:
 
 
 def test_on_error_is_told_instead_and_before_flush_returns() -> None:
-    told: list[tuple[Batch, Exception]] = []
+    told: list[tuple[Batch, BaseException]] = []
     sink = Sink(before=no_such_sketch)
     with UpdateBuffer(sink, on_error=lambda *of: told.append(of), max_delay=NEVER) as buffer:
         buffer.add("a", [1, 2], [3.0, 4.0])
@@ -247,7 +248,7 @@ def test_on_error_is_told_instead_and_before_flush_returns() -> None:
 
 
 def test_on_error_may_add_even_when_there_is_no_room() -> None:
-    def elsewhere(batch: Batch, error: Exception) -> None:
+    def elsewhere(batch: Batch, error: BaseException) -> None:
         index, delta = batch.columns().values()
         buffer.add("spare", index, delta)
 
@@ -260,8 +261,8 @@ def test_on_error_may_add_even_when_there_is_no_room() -> None:
 
 
 def test_what_on_error_raises_is_told_by_the_next_call() -> None:
-    def fails(batch: Batch, error: Exception) -> None:
-        raise RuntimeError("mine") from error
+    def fails(batch: Batch, error: BaseException) -> None:
+        raise SystemExit("mine") from error
 
     buffer = UpdateBuffer(Sink(before=no_such_sketch), on_error=fails)
     buffer.add("a", [1], [1.0])
@@ -343,11 +344,40 @@ def test_close_says_what_is_lost_when_its_time_is_over() -> None:
 
 
 def test_close_gives_what_is_lost_to_on_error() -> None:
-    told: list[tuple[Batch, Exception]] = []
+    told: list[tuple[Batch, BaseException]] = []
     buffer = UpdateBuffer(Sink(before=away), on_error=lambda *of: told.append(of))
     buffer.add("a", [1, 2], [1.0, 1.0])
     buffer.close()
     assert [(batch.numbers, type(error)) for batch, error in told] == [(2, Unavailable)]
+
+
+def test_an_add_that_meets_a_close_is_refused_or_sent() -> None:
+    gate = Gate()
+    sink = Sink(before=gate)
+    buffer = UpdateBuffer(sink)
+    buffer.add("a", [1], [1.0])
+    closing = Thread(buffer.close)
+    closing.start()
+    added = 1
+    with contextlib.suppress(ValueError):  # the buffer is closed
+        while True:
+            buffer.add("a", [1], [1.0])
+            added += 1
+    gate.open()
+    closing.finish()
+    assert sink.applied == {("a", "y", 1): float(added)}
+
+
+def test_what_on_error_adds_while_the_buffer_closes_is_sent() -> None:
+    def elsewhere(batch: Batch, error: BaseException) -> None:
+        index, delta = batch.columns().values()
+        buffer.add("spare", index, delta)
+
+    sink = Sink(before=lambda call: no_such_sketch(call) if call.sketch == "a" else None)
+    buffer = UpdateBuffer(sink, on_error=elsewhere)
+    buffer.add("a", [1], [1.0])
+    buffer.close()
+    assert sink.applied == {("spare", "y", 1): 1.0}
 
 
 def test_equal_coordinates_are_summed_when_that_is_asked_for() -> None:

@@ -141,8 +141,9 @@ async def test_on_error_is_told_instead_and_may_be_awaited() -> None:
     sink = Sink(before=lambda call: no_such_sketch(call) if call.sketch == "a" else None)
     buffer = AsyncUpdateBuffer(AsyncSink(sink), max_pending=3, on_error=elsewhere, senders=1)
     await buffer.add("a", np.arange(3), np.ones(3))
-    await buffer.flush()
     await buffer.close()
+    with pytest.raises(ValueError, match="the buffer is closed"):
+        await buffer.add("a", [1], [1.0])
     assert told == [3]
     assert {place[0] for place in sink.applied} == {"spare"}
 
