@@ -30,7 +30,7 @@ _UNREACHABLE: Final = frozenset({
     grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED,
 })  # fmt: skip
 #: What gRPC says, with other codes, of a connection that broke under a call.
-_BROKE: Final = ("Stream removed", "RST_STREAM", "GOAWAY")
+_BROKE: Final = ("Stream removed", "RST_STREAM", "GOAWAY", "Internal error from Core")
 
 
 def answer_of(operation: ops.Operation[Answer], messages: Sequence[bytes]) -> Answer:

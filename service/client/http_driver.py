@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import httpx
 
@@ -27,23 +27,35 @@ _CONNECT_SECONDS: Final = 5.0
 _BROKEN: Final = (httpx.ReadError, httpx.WriteError, httpx.CloseError, httpx.RemoteProtocolError)
 
 
-def _options(address: Address, key: str | None, tls: Tls | None) -> dict[str, Any]:
-    headers = {"accept-encoding": "identity", "user-agent": "sketchd-python"}
-    if key is not None:
-        headers["authorization"] = f"Bearer {key}"
-    return {
-        "base_url": str(address),
-        "headers": headers,
-        "limits": _LIMITS,
-        "verify": (tls or Tls()).context() if address.encrypted else False,
-        # The surroundings' proxies and .netrc, whose passwords would replace the key, stay out.
-        "trust_env": False,
-        "follow_redirects": False,
-    }
+class _Origin:
+    """What requests to one service have in common.
 
+    They go to httpx's transport itself: the cookies, redirects and merged settings of its Client
+    are of no use here and cost as much again.
+    """
 
-def _timeouts(seconds: float) -> httpx.Timeout:
-    return httpx.Timeout(seconds, connect=min(seconds, _CONNECT_SECONDS))
+    def __init__(self, address: Address, key: str | None, tls: Tls | None) -> None:
+        self._base = str(address)
+        self._headers = {"accept-encoding": "identity", "user-agent": "sketchd-python"}
+        if key is not None:
+            self._headers["authorization"] = f"Bearer {key}"
+        self.options: dict[str, Any] = {
+            "limits": _LIMITS,
+            "verify": (tls or Tls()).context() if address.encrypted else False,
+            # Neither proxies of the surroundings nor their certificates.
+            "trust_env": False,
+        }
+
+    def request(self, asked: http_wire.Request, seconds: float) -> httpx.Request:
+        """A request with its deadline."""
+        timeout = httpx.Timeout(seconds, connect=min(seconds, _CONNECT_SECONDS))
+        return httpx.Request(
+            asked.method,
+            self._base + asked.path,
+            headers=self._headers | asked.headers,
+            content=asked.content,
+            extensions={"timeout": timeout.as_dict()},
+        )
 
 
 def _lost(error: httpx.TransportError, seconds: float) -> Unreachable:
@@ -57,38 +69,35 @@ def _lost(error: httpx.TransportError, seconds: float) -> Unreachable:
     return kind("unreachable", f"the connection failed: {said}")
 
 
-def _response(response: httpx.Response, content: bytes) -> http_answers.Response:
-    return http_answers.Response(response.status_code, response.headers, content)
+def _response(response: httpx.Response, pieces: list[bytes]) -> http_answers.Response:
+    return http_answers.Response(response.status_code, response.headers, b"".join(pieces))
 
 
 class HttpTransport:
     """Sends operations from any thread."""
 
     def __init__(self, address: Address, key: str | None, tls: Tls | None, tensors: bool) -> None:
-        self._http = httpx.Client(**_options(address, key, tls))
+        self._origin = _Origin(address, key, tls)
+        self._http = httpx.HTTPTransport(**self._origin.options)
         self._tensors = tensors
 
     def send(self, operation: Operation[Answer], seconds: float) -> Answer:
         """One attempt, over after about so many seconds. Raises SketchdError."""
-        request = http_wire.request_of(operation, self._tensors)
+        asked = http_wire.request_of(operation, self._tensors)
         until = time.monotonic() + seconds
+        pieces = []
         try:
-            with self._http.stream(
-                request.method,
-                request.path,
-                headers=request.headers,
-                content=request.content,
-                timeout=_timeouts(seconds),
-            ) as response:
-                pieces = []
-                for piece in response.iter_raw():
+            response = self._http.handle_request(self._origin.request(asked, seconds))
+            try:
+                for piece in cast(httpx.SyncByteStream, response.stream):
                     pieces.append(piece)
                     if time.monotonic() > until:
                         raise no_answer(seconds)
-            answer = _response(response, b"".join(pieces))
+            finally:
+                response.close()
         except httpx.TransportError as error:
             raise _lost(error, seconds) from error
-        return http_answers.answer_of(operation, answer)
+        return http_answers.answer_of(operation, _response(response, pieces))
 
     def close(self) -> None:
         """Let go of all connections."""
@@ -99,26 +108,27 @@ class AsyncHttpTransport:
     """Sends operations from one event loop."""
 
     def __init__(self, address: Address, key: str | None, tls: Tls | None, tensors: bool) -> None:
-        self._http = httpx.AsyncClient(**_options(address, key, tls))
+        self._origin = _Origin(address, key, tls)
+        self._http = httpx.AsyncHTTPTransport(**self._origin.options)
         self._tensors = tensors
 
     async def send(self, operation: Operation[Answer], seconds: float) -> Answer:
         """One attempt, over after so many seconds. Raises SketchdError."""
-        request = http_wire.request_of(operation, self._tensors)
+        asked = http_wire.request_of(operation, self._tensors)
+        request = self._origin.request(asked, seconds)
         try:
             async with asyncio.timeout(seconds):
-                response = await self._http.request(
-                    request.method,
-                    request.path,
-                    headers=request.headers,
-                    content=request.content,
-                    timeout=_timeouts(seconds),
-                )
+                response = await self._http.handle_async_request(request)
+                try:
+                    stream = cast(httpx.AsyncByteStream, response.stream)
+                    pieces = [piece async for piece in stream]
+                finally:
+                    await response.aclose()
         except TimeoutError as error:
             raise no_answer(seconds) from error
         except httpx.TransportError as error:
             raise _lost(error, seconds) from error
-        return http_answers.answer_of(operation, _response(response, response.content))
+        return http_answers.answer_of(operation, _response(response, pieces))
 
     async def close(self) -> None:
         """Let go of all connections."""

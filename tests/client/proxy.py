@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Final
 
+import numpy as np
+
 _PATIENCE_SECONDS: Final = 20.0
 
 
@@ -28,6 +30,8 @@ class Proxy:
         self._applied: Callable[[], bool] | None = None
         self._before = False
         self._stall = False
+        self._budgets: list[int] = []
+        self._left: dict[socket.socket, int] = {}
         self._lock = threading.Lock()
         self._sockets: set[socket.socket] = set()
         self._listening = socket.create_server(("127.0.0.1", 0))
@@ -44,6 +48,11 @@ class Proxy:
         with self._lock:
             self._marker, self._times, self._before = marker, times, False
             self._applied = applied
+
+    def cut_anywhere(self, rng: np.random.Generator, most: int, times: int) -> None:
+        """Cut the next connections after any number of bytes below `most`, whichever way."""
+        with self._lock:
+            self._budgets = [int(one) for one in rng.integers(0, most, times)]
 
     def stall(self) -> None:
         """Pass nothing on any more, and close nothing."""
@@ -78,6 +87,8 @@ class Proxy:
                 one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self._lock:
                 self._sockets |= {near, far}
+                if self._budgets:
+                    self._left[near] = self._budgets.pop()
             muted = threading.Event()
             threading.Thread(target=self._up, args=(near, far, muted), daemon=True).start()
             threading.Thread(target=self._down, args=(far, near, muted), daemon=True).start()
@@ -89,6 +100,16 @@ class Proxy:
             self._times -= 1
             self.struck += 1
             return True
+
+    def _within(self, near: socket.socket, data: bytes) -> bytes:
+        """What of the data may pass before the connection's end; all of it where none is set."""
+        with self._lock:
+            if near not in self._left:
+                return data
+            passed = data[: self._left[near]]
+            self._left[near] -= len(data)
+            self.struck += self._left[near] < 0 <= self._left[near] + len(data)
+            return passed
 
     def _up(self, near: socket.socket, far: socket.socket, muted: threading.Event) -> None:
         seen = b""
@@ -103,7 +124,10 @@ class Proxy:
                     muted.set()
                     cut = (near, far)
                     threading.Thread(target=self._cut_once_applied, args=cut, daemon=True).start()
-                far.sendall(data)
+                passed = self._within(near, data)
+                far.sendall(passed)
+                if len(passed) < len(data):
+                    break
         _end(near)
         _end(far)
 
@@ -118,8 +142,13 @@ class Proxy:
     def _down(self, far: socket.socket, near: socket.socket, muted: threading.Event) -> None:
         with contextlib.suppress(OSError):
             while data := far.recv(1 << 16):
-                if not muted.is_set() and not self._stall:
-                    near.sendall(data)
+                if muted.is_set() or self._stall:
+                    continue
+                passed = self._within(near, data)
+                near.sendall(passed)
+                if len(passed) < len(data):
+                    _end(far)
+                    break
         if not muted.is_set():
             _end(near)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import subprocess
@@ -358,12 +359,10 @@ def test_an_add_that_meets_a_close_is_refused_or_sent() -> None:
     closing = Thread(buffer.close)
     closing.start()
     added = 1
-    try:
+    with contextlib.suppress(ValueError):  # the buffer is closed
         while True:
             buffer.add("a", [1], [1.0])
             added += 1
-    except ValueError as error:
-        assert str(error) == "the buffer is closed"
     gate.open()
     closing.finish()
     assert sink.applied == {("a", "y", 1): float(added)}

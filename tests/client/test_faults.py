@@ -77,6 +77,27 @@ def test_an_update_that_never_arrived_is_sent_again(
     assert _updates(direct, name) == 1
 
 
+def test_cuts_at_any_byte_count_nothing_twice(
+    proxy: Proxy, transport: str, face: str, direct: Any, name: str, rng: np.random.Generator
+) -> None:
+    direct.create(name, rig.SMALL)
+    proxy.cut_anywhere(rng, 1500, 25)
+    url = f"{transport}://127.0.0.1:{proxy.port}"
+    often = Retry(attempts=100, first_pause=0.001, longest_pause=0.01)
+    done = np.zeros(40)
+    with rig.connected(face, url, retry=often, timeout=60.0) as client:
+        for at in range(40):
+            if at % 4:
+                client.sketch(name).update([at], [1.0 + at])
+            else:
+                parts = [Update(name, [at], [0.5 + at]), Update(name, [at], [0.5])]
+                results = client.update_many(parts)
+                assert [getattr(one, "accepted", one) for one in results] == [1, 1]
+            done[at] = 1.0 + at
+    assert proxy.struck > 10
+    np.testing.assert_array_equal(direct.sketch(name).estimate(np.arange(40)).value, done)
+
+
 def test_merges_snapshots_and_seals_count_once_too(
     proxy: Proxy, behind: Any, direct: Any, name: str
 ) -> None:

@@ -189,3 +189,16 @@ def test_a_client_retries_by_its_own_policy(service: Any, face: str) -> None:
             with pytest.raises(Exception, match="unreachable"):
                 client.sketch("a").info()
     assert proxy.struck == 4  # three, and one for a connection that may have been idle too long
+
+
+def test_proxies_of_the_surroundings_do_not_count(
+    service: Any, face: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    for variable in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "grpc_proxy"):
+        monkeypatch.setenv(variable, "http://127.0.0.1:1")
+    for transport in rig.TRANSPORTS:
+        url = rig.url_of(service, transport)
+        with rig.connected(face, url, retry=Retry(attempts=1), timeout=10.0) as client:
+            assert client.create(name, rig.SMALL).info().name == name
