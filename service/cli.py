@@ -32,6 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from service.demo import main as demo
 
         return demo(given[1:])
+    if given[:1] == ["attention"]:
+        from service.attention import main as attention
+
+        return attention(given[1:])
     options = _parser().parse_args(given)
     if options.command == "version":
         from service.app import version
@@ -89,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_commands(commands)
     commands.add_parser("demo", help="stream real attention keys in, sample, compare, plot")
+    commands.add_parser("attention", help="attention of a real transformer, start to end")
     cli_operations.add_commands(commands)
     commands.add_parser("version", help="print the version")
     return parser

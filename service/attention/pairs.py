@@ -1,0 +1,184 @@
+"""Pairs of tokens by (q_i · W k_j)², while W changes step by step and old tokens go.
+
+The operands of Y = Q X Kᵀ all stream: Q, the queries of the last window; K, the
+keys of some windows before it; and X, which begins as 1/√d and moves in steps, as
+training would move it, to the W with which the head does what another head of its
+layer does. Y is never formed but to compare with. The comparison is that of
+`sketchd demo pairs`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from typing import Any, Final
+
+import numpy as np
+from tqdm import tqdm
+
+from service.attention.model import Model
+from service.attention.size import Head, PairsSize
+from service.attention.stream import F16, Tokens, reading
+from service.attention.text import WINDOW, Text
+from service.client import Client, Sketch
+from service.demo.law import F64, I64
+from service.demo.pairs.input import Case, Input
+from service.demo.pairs.run import Collected, Drawn
+
+#: The head whose queries and keys are paired, and the one that W makes it imitate.
+HEAD: Final = Head(2, 3)
+IMITATED: Final = Head(2, 11)
+#: Steps in which X moves from 1/√d to W.
+STEPS: Final = 8
+ROWS_IN_A_BATCH: Final = 8192
+
+
+def read_input(model: Model, text: Text, size: PairsSize) -> Input:
+    """Q and K of the head over the last windows of the text, what goes, and the cases.
+
+    The maps follow the tokens: queries and keys in the order of the text.
+    """
+    last = Text(text.tokens[-size.windows * WINDOW :], text.source, text.first, text.last)
+    seen: dict[Head, list[Tokens]] = {HEAD: [], IMITATED: []}
+    for _, found in reading(model, last, (HEAD, IMITATED)):
+        for head, tokens in found.items():
+            seen[head].append(tokens)
+    queries, keys = (
+        {head: _joined(tokens, name) for head, tokens in seen.items()}
+        for name in ("queries", "keys")
+    )
+    width = model.width
+    identity = np.eye(width) / np.sqrt(width)
+    imitating = imitation(queries, keys) / np.sqrt(width)
+    return Input(
+        queries=queries[HEAD][-WINDOW:],
+        keys=keys[HEAD],
+        deleted=np.arange(size.evicted * WINDOW, dtype=np.int64),
+        cases=[
+            Case(label, x, thinned)
+            for thinned in (False, True)
+            for label, x in (("1", identity), ("W", imitating))
+        ],
+        query_order=np.arange(WINDOW, dtype=np.int64),
+        key_order=np.arange(len(keys[HEAD]), dtype=np.int64),
+    )
+
+
+def imitation(queries: dict[Head, F16], keys: dict[Head, F16]) -> F64:
+    """The W with the least ‖Q W Kᵀ - Q' K'ᵀ‖_F, float64 (d, d): ' is the imitated head's."""
+    q, k = queries[HEAD].astype(np.float64), keys[HEAD].astype(np.float64)
+    other_q, other_k = queries[IMITATED].astype(np.float64), keys[IMITATED].astype(np.float64)
+    left = np.linalg.lstsq(q, other_q, rcond=None)[0]
+    right = np.linalg.lstsq(k, other_k, rcond=None)[0]
+    return np.asarray(left @ right.T)
+
+
+def _joined(tokens: list[Tokens], name: str) -> F16:
+    return np.concatenate([getattr(item, name) for item in tokens])
+
+
+class PairsRun:
+    """Every case from every sketch, one sketch at a time."""
+
+    def __init__(
+        self, client: Client, data: Input, size: PairsSize, seed: int, progress: bool
+    ) -> None:
+        self._client = client
+        self._data = data
+        self._size = size
+        self._seed = seed
+        self._progress = progress
+        self._pairs: list[list[I64]] = [[] for _ in data.cases]
+        self._norms: list[list[float]] = [[] for _ in data.cases]
+        self._statuses: Counter[str] = Counter()
+        self._seconds: defaultdict[str, float] = defaultdict(float)
+        self._numbers = 0
+
+    def spec(self, number: int = 0) -> dict[str, Any]:
+        """The spec of one of the sketches."""
+        (n1, d1), (n2, d2) = self._data.queries.shape, self._data.keys.shape
+        return {
+            "kind": "tensor",
+            "shape": {"n1": n1, "n2": n2, "d1": d1, "d2": d2},
+            "method": "sketch",
+            "samples": self._size.samples,
+            "seed": self._seed + number,
+            "ttl_seconds": 3600,
+        }
+
+    def collect(self) -> Collected:
+        """Create, stream, draw, move X, take tokens out, draw again, drop; for each sketch."""
+        prefix = f"attention-{secrets.token_hex(4)}-pairs"
+        total = self._size.sketches * len(self._data.cases) * self._size.samples
+        state_bytes = 0
+        # None: only where there is a terminal to draw it on.
+        disable = None if self._progress else True
+        with tqdm(total=total, unit=" pairs", desc="  pairs".ljust(23), disable=disable) as bar:
+            for number in range(self._size.sketches):
+                sketch = self._client.create(f"{prefix}-{number}", self.spec(number))
+                try:
+                    self._one(sketch, bar)
+                    state_bytes = sketch.info().memory_bytes.state
+                finally:
+                    sketch.delete()
+        drawn = [
+            Drawn(np.concatenate(pairs).reshape(-1, 2), np.array(norms))
+            for pairs, norms in zip(self._pairs, self._norms, strict=True)
+        ]
+        return Collected(
+            drawn, dict(self._statuses), dict(self._seconds), self._numbers, state_bytes
+        )
+
+    def _one(self, sketch: Sketch, bar: tqdm[Any]) -> None:
+        """All cases from one sketch. Every operand only ever changes by what is added to it."""
+        data = self._data
+        with self._timed("streaming"):
+            self._add(sketch, "A1", np.arange(len(data.queries)), data.queries)
+            self._add(sketch, "A2", np.arange(len(data.keys)), data.keys)
+            self._add(sketch, "X", np.arange(data.keys.shape[1]), data.cases[0].x)
+        thinned, x = False, data.cases[0].x
+        for number, case in enumerate(data.cases):
+            with self._timed("streaming"):
+                if case.thinned and not thinned:
+                    self._add(sketch, "A2", data.deleted, -data.keys[data.deleted])
+                    thinned = True
+                if case.x is not x:
+                    self._move(sketch, x, case.x)
+                    x = case.x
+            with self._timed("folding"):
+                norm = sketch.norm().norm
+            with self._timed("drawing"):
+                answer = sketch.sample(self._size.samples)
+            self._pairs[number].append(answer.index.astype(np.int64))
+            self._norms[number].append(norm)
+            self._statuses[answer.status] += 1
+            bar.update(self._size.samples)
+
+    def _move(self, sketch: Sketch, before: F64, after: F64) -> None:
+        """Move X in STEPS steps, as training moves a weight: each adds a difference.
+
+        Numbers are rounded to a quantum as they arrive. The steps of the way back are
+        the negatives of those of the way there, so that X returns to where it was.
+        """
+        rows = np.arange(len(before))
+        way = [(STEPS - step, step + 1) for step in range(STEPS)]
+        total = STEPS * (STEPS + 1) / 2
+        forward = before is self._data.cases[0].x
+        for late, early in way:
+            share = (late if forward else early) / total  # large steps first, small ones last
+            self._add(sketch, "X", rows, (after - before) * share)
+
+    def _add(self, sketch: Sketch, operand: str, rows: I64, values: Any) -> None:
+        for start in range(0, rows.size, ROWS_IN_A_BATCH):
+            part = slice(start, start + ROWS_IN_A_BATCH)
+            sketch.update_rows(rows[part], values[part], operand=operand)
+            self._numbers += values[part].size
+
+    @contextlib.contextmanager
+    def _timed(self, part: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self._seconds[part] += time.perf_counter() - start
