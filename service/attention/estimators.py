@@ -101,4 +101,5 @@ def exact_lists(scores: F64, count: int, rng: np.random.Generator) -> tuple[I64,
 def exact_index(scores: F64, count: int, rng: np.random.Generator) -> I64:
     """Draws with replacement of an exact sampler, int64 (count,)."""
     cumulated = np.cumsum(law(scores))
-    return np.searchsorted(cumulated, rng.random(count) * cumulated[-1], side="right")
+    drawn = rng.random(count) * cumulated[-1]
+    return np.asarray(np.searchsorted(cumulated, drawn, side="right"), dtype=np.int64)

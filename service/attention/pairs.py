@@ -46,10 +46,8 @@ def read_input(model: Model, text: Text, size: PairsSize) -> Input:
     for _, found in reading(model, last, (HEAD, IMITATED)):
         for head, tokens in found.items():
             seen[head].append(tokens)
-    queries, keys = (
-        {head: _joined(tokens, name) for head, tokens in seen.items()}
-        for name in ("queries", "keys")
-    )
+    queries = {head: np.concatenate([item.queries for item in seen[head]]) for head in seen}
+    keys = {head: np.concatenate([item.keys for item in seen[head]]) for head in seen}
     width = model.width
     identity = np.eye(width) / np.sqrt(width)
     imitating = imitation(queries, keys) / np.sqrt(width)
@@ -74,10 +72,6 @@ def imitation(queries: dict[Head, F16], keys: dict[Head, F16]) -> F64:
     left = np.linalg.lstsq(q, other_q, rcond=None)[0]
     right = np.linalg.lstsq(k, other_k, rcond=None)[0]
     return np.asarray(left @ right.T)
-
-
-def _joined(tokens: list[Tokens], name: str) -> F16:
-    return np.concatenate([getattr(item, name) for item in tokens])
 
 
 class PairsRun:

@@ -57,12 +57,12 @@ def heading(text: Text, size: Size, where: str) -> str:
     """What is about to happen."""
     return "\n".join(
         [
-            "sketchd attention: a transformer reads a long text; who is attended to, by draws alone?",
+            "sketchd attention: a transformer reads a long text; whom do its queries attend to?",
             "",
             f"  text     {text.source}: {text.tokens.size:,} tokens in {size.windows} windows of"
             f" {WINDOW}",
-            f"  model    all-MiniLM-L6-v2; {len(size.heads)} heads: "
-            + "; ".join(str(head) for head in size.heads),
+            "  model    all-MiniLM-L6-v2; heads "
+            + ", ".join(f"{head.head} of layer {head.layer}" for head in size.heads),
             f"  window   the last {size.live:,} tokens; older keys are taken out again",
             f"  service  {where}",
             "",

@@ -8,6 +8,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -111,7 +112,7 @@ class Run:
             sketch.delete()
 
     def _read(self, text: Text, sketches: Mapping[Head, Sketch]) -> list[Context]:
-        """Every window once: keys into the sketches, old ones out, the last ones kept to compare."""
+        """Every window once: keys into the sketches, old ones out, the last kept to compare."""
         windows = {head: KeyWindow(sketch, self._size.live) for head, sketch in sketches.items()}
         values: dict[Head, list[F16]] = {head: [] for head in sketches}
         queries: dict[Head, F16] = {}
@@ -165,7 +166,7 @@ class Run:
 
     def _costs(self, context: Context, wide: Sketch) -> list[Cost]:
         """Ways of holding one head's keys in the window, and the time of one query."""
-        n, d = context.keys.shape
+        n = len(context.keys)
         positions = np.arange(context.first, context.first + n, dtype=np.int64)
         size, found = self._size, []
         with (
@@ -181,9 +182,7 @@ class Run:
                 ("sketch", wide, size.samples),
                 ("exact method of the service", exact, LEAN),
             ):
-                seconds = _median_seconds(
-                    lambda x, sketch=sketch, draws=draws: sketch.sample(draws, x=x), context.queries
-                )
+                seconds = _median_seconds(partial(_asked, sketch, draws), context.queries)
                 lists = size.repetitions if sketch is wide else 1
                 state = sketch.info().memory_bytes.state
                 if state:
@@ -192,7 +191,7 @@ class Run:
         queries = context.queries.astype(np.float32)
         for what, kind in (("float32", np.float32), ("float16", np.float16)):
             keys = context.keys.astype(kind)
-            seconds = _median_seconds(lambda x, keys=keys: _dense(keys, values, x), queries)
+            seconds = _median_seconds(partial(_dense, keys, values), queries)
             found.append(Cost(f"dense {what} in numpy", keys.nbytes, n, seconds))
         return found
 
@@ -206,6 +205,11 @@ class Run:
         # None: only where there is a terminal to draw it on.
         disable = None if self._progress else True
         return tqdm(total=total, unit=unit, desc=f"  {what:21}", disable=disable, unit_scale=True)
+
+
+def _asked(sketch: Sketch, draws: int, query: Any) -> Any:
+    """One list for a query."""
+    return sketch.sample(draws, x=query)
 
 
 def _dense(keys: Any, values: Any, query: Any) -> Any:

@@ -43,10 +43,7 @@ def reading(
         for head in heads:
             of = projected[head.layer]
             found[head] = Tokens(
-                *(
-                    _of_tokens(all_heads[:, head.head])
-                    for all_heads in (of.queries, of.keys, of.values)
-                )
+                *(_of_tokens(each[:, head.head]) for each in (of.queries, of.keys, of.values))
             )
         yield np.arange(start * WINDOW, (start + len(part)) * WINDOW, dtype=np.int64), found
 

@@ -30,7 +30,10 @@ class TextTooShort(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """tokens int64 (n,), n a multiple of WINDOW. source: what it is, in a few words."""
+    """tokens int64 (n,), n a multiple of WINDOW. source: what it is, in a few words.
+
+    first, last: the tokens that frame a window.
+    """
 
     tokens: I64
     source: str
@@ -62,11 +65,12 @@ def read_text(tokenizer: Tokenizer, wanted: int, file: Path | None = None) -> Te
             break
     else:
         raise TextTooShort(f"the text has {count:,} tokens, {needed:,} are needed")
+    vocabulary = tokenizer.get_vocab()
     return Text(
         tokens=np.concatenate(found)[:needed],
         source=file.name if file else "the documentation of Python itself",
-        first=tokenizer.token_to_id("[CLS]"),
-        last=tokenizer.token_to_id("[SEP]"),
+        first=vocabulary["[CLS]"],
+        last=vocabulary["[SEP]"],
     )
 
 

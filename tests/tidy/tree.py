@@ -10,8 +10,11 @@ from typing import Final
 ROOT: Final = Path(__file__).resolve().parents[2]
 
 _MADE: Final = frozenset(
-    {".git", "build", "dist", "demo-output", "__pycache__", "node_modules", "htmlcov"}
-)
+    {
+        ".git", "build", "dist", "demo-output", "attention-output", "__pycache__", "node_modules",
+        "htmlcov",
+    }
+)  # fmt: skip
 _TEXT: Final = frozenset(
     {"", ".md", ".py", ".toml", ".txt", ".in", ".cfg", ".yml", ".yaml", ".json", ".html", ".css",
      ".js", ".lua", ".proto", ".sh", ".svg", ".conf"}
