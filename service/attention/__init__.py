@@ -33,6 +33,7 @@ _INSTALLED_BY: Final = {
 }
 OUTPUT: Final = "outputs.png"
 PAIRS: Final = "pairs.png"
+DOCUMENT: Final = "attention.md"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -76,7 +77,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _missing(str(error))
     except ModuleNotFoundError as error:
         return _missing(error.name or "")
-    except (SketchdError, DemoError, TextTooShort, OSError, ValueError) as error:
+    except SketchdError as error:
+        where = options.url or "the service it started"
+        print(f"sketchd attention: {where}: {error}", file=sys.stderr)
+        return 1
+    except (DemoError, TextTooShort, OSError, ValueError) as error:
         print(f"sketchd attention: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -99,6 +104,9 @@ def _run(options: argparse.Namespace) -> int:
     from service.demo.pairs import plot as pairs_plot
 
     size = QUICK if options.quick else FULL
+    if options.write:
+        # Minutes of work should not end at a document that is not there.
+        report.parts_around(options.write / DOCUMENT)
     with contextlib.ExitStack() as stack:
         # The service wants a core, and threads of BLAS that wait for one another cost more than
         # they bring where there are few.
@@ -116,7 +124,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.write:
         images = options.write / "images"
         places.append((images / f"attention-{OUTPUT}", images / f"attention-{PAIRS}"))
-        report.write(text, options.write / "attention.md")
+        report.write(text, options.write / DOCUMENT)
     for picture, pairs_picture in places:
         plots.save(picture, outcome.findings)
         pairs_plot.save(pairs_picture, outcome.pairs, plots.PAIRS_WORDS)

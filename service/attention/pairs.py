@@ -25,12 +25,12 @@ from service.attention.stream import F16, Tokens, reading
 from service.attention.text import WINDOW, Text
 from service.client import Client, Sketch
 from service.demo.law import F64, I64
-from service.demo.pairs.input import Case, Input
+from service.demo.pairs.input import Case, Directions, Input
 from service.demo.pairs.run import Collected, Drawn
 
 #: The head whose queries and keys are paired, and the one that W makes it imitate.
-HEAD: Final = Head(2, 3)
-IMITATED: Final = Head(2, 11)
+HEAD: Final = Head(4, 9)
+IMITATED: Final = Head(4, 0)
 #: Steps in which X moves from 1/√d to W.
 STEPS: Final = 8
 ROWS_IN_A_BATCH: Final = 8192
@@ -39,7 +39,7 @@ ROWS_IN_A_BATCH: Final = 8192
 def read_input(model: Model, text: Text, size: PairsSize) -> Input:
     """Q and K of the head over the last windows of the text, what goes, and the cases.
 
-    The maps follow the tokens: queries and keys in the order of the text.
+    The maps follow the strongest direction of Q W Kᵀ, the old tokens apart in front.
     """
     last = Text(text.tokens[-size.windows * WINDOW :], text.source, text.first, text.last)
     seen: dict[Head, list[Tokens]] = {HEAD: [], IMITATED: []}
@@ -51,17 +51,20 @@ def read_input(model: Model, text: Text, size: PairsSize) -> Input:
     width = model.width
     identity = np.eye(width) / np.sqrt(width)
     imitating = imitation(queries, keys) / np.sqrt(width)
+    current, evicted = queries[HEAD][-WINDOW:], size.evicted * WINDOW
+    directions = Directions(current.astype(np.float64) @ imitating, keys[HEAD].astype(np.float64))
+    query_order, key_order = directions.orders(0)
     return Input(
-        queries=queries[HEAD][-WINDOW:],
+        queries=current,
         keys=keys[HEAD],
-        deleted=np.arange(size.evicted * WINDOW, dtype=np.int64),
+        deleted=np.arange(evicted, dtype=np.int64),
         cases=[
             Case(label, x, thinned)
             for thinned in (False, True)
             for label, x in (("1", identity), ("W", imitating))
         ],
-        query_order=np.arange(WINDOW, dtype=np.int64),
-        key_order=np.arange(len(keys[HEAD]), dtype=np.int64),
+        query_order=query_order,
+        key_order=np.concatenate([key_order[key_order < evicted], key_order[key_order >= evicted]]),
     )
 
 

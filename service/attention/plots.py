@@ -23,10 +23,11 @@ PAIRS_WORDS: Final = Words(
         "Every token, X = 1 / √d: pairs by (q · k)²",
         "The same sketches later: a quarter of the tokens evicted, pairs by (q · W k)²",
     ),
-    keys="keys, in the order of the text",
+    keys="keys along the strongest direction of q · W k, old ones first",
     queries="queries, likewise",
     gone="evicted",
 )
+_TICKS: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 _GREEN: Final = "#3f8f5f"
 _BLUE: Final = "#2b5f9e"
 
@@ -92,6 +93,8 @@ def _finish(axes: Axes) -> None:
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     axes.yaxis.set_minor_formatter(NullFormatter())
+    low, high = axes.get_ylim()
+    axes.set_yticks([value for value in _TICKS if low < value < high])
     axes.set_xlabel("tokens drawn, of those in the window")
     axes.set_ylabel("relative error, median")
     axes.legend(loc="lower left", fontsize=8)

@@ -189,12 +189,18 @@ def _costs(outcome: Outcome) -> str:
         for cost in outcome.collected.costs
     ]
     log = bytes_text(outcome.collected.log_bytes)
+    lean, dense = (
+        next(cost.seconds for cost in outcome.collected.costs if cost.what == what)
+        for what in ("sketch", "dense float32 in numpy")
+    )
     return (
         f"One head, {outcome.size.live:,} tokens in the window of {outcome.size.tokens:,} read,"
         " one query at a time:\n\n"
         + table(("keys held as", "bytes", "tokens that count", "a query"), rows)
         + "\n\nA sketch's bytes are those of one list; its time includes the way to the service and"
-        f" back. Until the log is folded it holds the batches as well, {log} a head here."
+        f" back. Until the log is folded it holds the batches as well, {log} a head here. A dense"
+        " product takes time in proportion to the tokens: as long as the first line from about"
+        f" {outcome.size.live * lean / dense / 1e6:.2g} million on."
     )
 
 
@@ -256,8 +262,8 @@ def _pairs(outcome: Outcome) -> str:
         f" sketches of {size.samples} pairs ({bytes_text(collected.state_bytes)} each, where the"
         f" scores would take {bytes_text(WINDOW * keys * 8)} and both operands"
         f" {bytes_text((WINDOW + keys) * 32 * 8)}). X goes in {STEPS} steps from 1 / √d to the W"
-        f" that imitates {IMITATED}, back, and there again; {size.evicted * WINDOW:,} tokens are"
-        " taken out between.\n\n"
+        f" that imitates {IMITATED} best, back, and there again; {size.evicted * WINDOW:,} tokens"
+        " are taken out between.\n\n"
         + table(headings, rows)
         + "\n\n*off*: total variation over blocks of queries × keys; beside it exact samplers with"
         f" as many draws. Draws that had stayed with the first law would be {found.moved:.0%} off"
@@ -290,9 +296,15 @@ def _verdict(outcome: Outcome) -> str:
 
 
 def write(text: str, document: Path) -> None:
-    """Put the report between the document's marks. Raises ValueError where there are none."""
+    """Put the report between the document's marks. Raises what `parts_around` raises."""
+    before, after = parts_around(document)
+    document.write_text(before + START + "\n" + text + "\n\n" + END + after, "utf-8")
+
+
+def parts_around(document: Path) -> tuple[str, str]:
+    """What stands before and after the figures. OSError, ValueError where there are no marks."""
     before, start, rest = document.read_text("utf-8").partition(START)
     _, end, after = rest.partition(END)
     if not (start and end):
         raise ValueError(f"{document}: no {START.strip()} … {END}")
-    document.write_text(before + START + "\n" + text + "\n\n" + END + after, "utf-8")
+    return before, after

@@ -84,7 +84,7 @@ FULL: Final = Size(
     samples=256,
     repetitions=4,
     runs=8,
-    pairs=PairsSize(windows=129, evicted=32, sketches=24, samples=64),
+    pairs=PairsSize(windows=128, evicted=32, sketches=24, samples=64),
 )
 QUICK: Final = Size(
     windows=20,

@@ -80,7 +80,29 @@ def fit(draws: I64, probabilities: F64, wanted: int = 16) -> Fit | None:
         return None
     count -= 1 - count % 2  # odd, so that the degrees of freedom are even
     member = classes(probabilities, count)
-    return fit_in(member[draws], masses(member, probabilities, count))
+    label = _joined(masses(member, probabilities, count))
+    found = int(label[-1]) + 1
+    if found < 3:
+        return None
+    member = label[member]
+    return fit_in(member[draws], masses(member, probabilities, found))
+
+
+def _joined(shares: F64) -> I64:
+    """A label for each class, so that none is left with under half of an even share.
+
+    A key that is heavier than a class leaves its neighbours empty. Light classes join the next,
+    and two more where the labels would be even in number.
+    """
+    label = np.zeros(shares.size, dtype=np.int64)
+    gathered, current = 0.0, 0
+    for position, share in enumerate(shares):
+        label[position] = current
+        gathered += share
+        if gathered >= 0.5 / shares.size:
+            gathered, current = 0.0, current + 1
+    complete = current - (1 - current % 2)  # an odd number of labels
+    return np.minimum(label, max(complete - 1, 0))
 
 
 def masses(member: I64, probabilities: F64, count: int) -> F64:

@@ -96,3 +96,20 @@ def test_the_output_estimate_closes_in(data: Input, rng: np.random.Generator) ->
     assert errors.shape == (SIZE.lists,)
     assert errors[-1] < 0.2
     assert errors[-1] < errors[0]
+
+
+@pytest.mark.statistical
+def test_a_key_heavier_than_a_class_spoils_no_test(rng: np.random.Generator) -> None:
+    """Exact draws pass but once in 10,000 seeds; draws that miss the heavy key never do."""
+    scores = np.concatenate([np.full(200, 1.0), [12.0, 9.0]])
+    probabilities = law.law(scores)
+    draws = rng.choice(scores.size, 4000, p=probabilities)
+    found = law.fit(draws, probabilities)
+    assert found is not None
+    assert found.freedom % 2 == 0
+    assert found.freedom >= 6
+    assert found.p_value > 1e-4
+    without = law.fit(draws[draws != 200], probabilities)
+    assert without is not None
+    assert without.p_value < 1e-9
+    assert law.fit(draws, law.law(np.array([0.0, 1.0, 1e-9]))) is None

@@ -86,7 +86,7 @@ def read_input(size: Size) -> Input:
     file = resources.files("service") / "data" / "attention.safetensors"
     tensors = load(file.read_bytes())
     queries, keys = tensors["queries"][: size.queries], tensors["keys"][: size.keys]
-    directions = _Directions(queries.astype(np.float64), keys.astype(np.float64))
+    directions = Directions(queries.astype(np.float64), keys.astype(np.float64))
     query_order, key_order = directions.orders(1)
     weights = np.ones(keys.shape[1])
     weights[:2] = 0.0, EMPHASIS
@@ -105,7 +105,7 @@ def read_input(size: Size) -> Input:
     )
 
 
-class _Directions:
+class Directions:
     """A1 A2ᵀ = Σ s_i u_i v_iᵀ, strongest first, without forming it."""
 
     def __init__(self, first: F64, second: F64) -> None:
