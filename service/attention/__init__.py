@@ -173,4 +173,5 @@ def _outcome(client: Client, options: argparse.Namespace, size: Size, where: str
         pairs_collected=pairs_collected,
         seconds=time.perf_counter() - start,
         versions=f"Python {platform.python_version()}, numpy {np.__version__}, seed {options.seed}",
+        model_heads=model.layers * model.heads,
     )

@@ -16,12 +16,14 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import load_file
-from tokenizers import Tokenizer
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 F32 = npt.NDArray[np.float32]
 I64 = npt.NDArray[np.int64]
@@ -46,6 +48,8 @@ def folder() -> Path:
 
 def read_tokenizer(where: Path) -> Tokenizer:
     """The model's tokenizer, neither cutting nor padding what it is given."""
+    from tokenizers import Tokenizer
+
     tokenizer = Tokenizer.from_file(str(where / "tokenizer.json"))
     tokenizer.no_truncation()
     tokenizer.no_padding()

@@ -20,9 +20,10 @@ import numpy as np
 from tqdm import tqdm
 
 from service.attention.model import Model
+from service.attention.reading import Tokens, reading
 from service.attention.size import Head, PairsSize
-from service.attention.stream import F16, Tokens, reading
 from service.attention.text import WINDOW, Text
+from service.attention.window import F16
 from service.client import Client, Sketch
 from service.demo.law import F64, I64
 from service.demo.pairs.input import Case, Directions, Input

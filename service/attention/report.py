@@ -46,6 +46,7 @@ class Outcome:
     pairs_collected: PairsCollected
     seconds: float
     versions: str
+    model_heads: int
 
     @property
     def passed(self) -> bool:
@@ -97,7 +98,7 @@ def report(outcome: Outcome) -> str:
         _softmax(outcome.findings),
         "### Memory and time",
         _costs(outcome),
-        _plans(outcome.plans),
+        _plans(outcome.plans, outcome.model_heads),
         "### Pairs",
         _pairs(outcome),
         "### Whether the draws follow the law",
@@ -204,7 +205,7 @@ def _costs(outcome: Outcome) -> str:
     )
 
 
-def _plans(plans: Plans) -> str:
+def _plans(plans: Plans, heads: int) -> str:
     rows = []
     for tokens in _SHOWN_TOKENS:
         sizes = [bytes_text(plans[tokens, k].memory_bytes) for k in PLANNED_SAMPLES]
@@ -214,14 +215,18 @@ def _plans(plans: Plans) -> str:
         [f"pays from, {what}"] + [_crossover(plans, k, part) for k in PLANNED_SAMPLES] + ["", ""]
         for what, part in (("float16", 4), ("float64", 1))
     ]
-    headings = (
-        "tokens",
-        *(f"list of {k}" for k in PLANNED_SAMPLES),
-        "float16 keys",
-        "float64 keys",
-    )
-    return "One head of 32 numbers, planned by the service:\n\n" + table(
-        headings, rows + from_where
+    lists = (f"list of {k}" for k in PLANNED_SAMPLES)
+    headings = ("tokens", *lists, "float16 keys", "float64 keys")
+    tokens = _SHOWN_TOKENS[1]
+    plan = plans[tokens, PLANNED_SAMPLES[1]]
+    dense = plan.exact_memory_bytes
+    return (
+        "One head of 32 numbers, planned by the service:\n\n"
+        + table(headings, rows + from_where)
+        + f"\n\nAll {heads} heads of the model over {tokens:,} tokens:"
+        f" {bytes_text(heads * plan.memory_bytes)} of sketches that serve lists of"
+        f" {PLANNED_SAMPLES[1]}, {bytes_text(heads * dense / 4)} of float16 keys,"
+        f" {bytes_text(heads * dense)} of float64 keys."
     )
 
 

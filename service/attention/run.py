@@ -16,9 +16,10 @@ from tqdm import tqdm
 
 from service.attention.compare import Context, Drawn
 from service.attention.model import Model
+from service.attention.reading import reading
 from service.attention.size import Head, Size
-from service.attention.stream import F16, KeyWindow, reading
 from service.attention.text import WINDOW, Text
+from service.attention.window import F16, KeyWindow
 from service.client import Client, Plan, Sketch
 from service.demo.law import F64
 

@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.attention.model import Model, folder, read_tokenizer
+from service.attention.reading import WINDOWS_AT_ONCE, reading
 from service.attention.size import Head
-from service.attention.stream import F16, I64, WINDOWS_AT_ONCE, KeyWindow, reading
 from service.attention.text import WINDOW, read_text
+from service.attention.window import F16, I64, KeyWindow
 from service.client import Client
 from service.demo.client import started_service
 from sketch_core import Columns, new_sketch, quantise, resolve, to_snapshot
