@@ -23,8 +23,8 @@ PAIRS_WORDS: Final = Words(
         "Every token, X = 1 / √d: pairs by (q · k)²",
         "The same sketches later: a quarter of the tokens evicted, pairs by (q · W k)²",
     ),
-    keys="keys along the strongest direction of q · W k, old ones first",
-    queries="queries, likewise",
+    keys="old keys, then others, by direction",
+    queries="queries, by direction",
     gone="evicted",
 )
 _TICKS: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
