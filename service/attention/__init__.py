@@ -138,7 +138,7 @@ def _outcome(client: Client, options: argparse.Namespace, size: Size, where: str
 
     from service.attention import compare, pairs, report
     from service.attention.model import Model, folder, read_tokenizer
-    from service.attention.run import Run
+    from service.attention.run import Run, bar
     from service.attention.text import read_text
     from service.demo.pairs.findings import find as find_pairs
 
@@ -149,11 +149,11 @@ def _outcome(client: Client, options: argparse.Namespace, size: Size, where: str
     print(report.heading(text, size, where), flush=True)
     run = Run(client, model, size, options.seed, progress=True)
     collected = run.collect(text)
-    print("  comparing with exact samplers, uniform draws and the top m ...", flush=True)
-    found = [
-        compare.find(context, drawn, size, options.seed)
-        for context, drawn in zip(collected.contexts, collected.drawn, strict=True)
-    ]
+    found = []
+    with bar(len(collected.contexts), " heads", "comparing") as progress:
+        for context, drawn in zip(collected.contexts, collected.drawn, strict=True):
+            found.append(compare.find(context, drawn, size, options.seed))
+            progress.update()
     plans = {
         (tokens, samples): run.plan(tokens, samples)
         for tokens in report.PLANNED_TOKENS
@@ -162,7 +162,7 @@ def _outcome(client: Client, options: argparse.Namespace, size: Size, where: str
     data = pairs.read_input(model, text, size.pairs)
     pairs_run = pairs.PairsRun(client, data, size.pairs, options.seed, progress=True)
     pairs_collected = pairs_run.collect()
-    print("  comparing the pairs with exact samplers ...", flush=True)
+    print("  comparing the pairs ...", flush=True)
     return report.Outcome(
         text=text,
         size=size,

@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from service.attention.model import Model
 from service.attention.reading import Tokens, reading
+from service.attention.run import bar
 from service.attention.size import Head, PairsSize
 from service.attention.text import WINDOW, Text
 from service.attention.window import F16
@@ -112,13 +113,11 @@ class PairsRun:
         prefix = f"attention-{secrets.token_hex(4)}-pairs"
         total = self._size.sketches * len(self._data.cases) * self._size.samples
         state_bytes = 0
-        # None: only where there is a terminal to draw it on.
-        disable = None if self._progress else True
-        with tqdm(total=total, unit=" pairs", desc="  pairs".ljust(23), disable=disable) as bar:
+        with bar(total, " pairs", "pairs", self._progress) as progress:
             for number in range(self._size.sketches):
                 sketch = self._client.create(f"{prefix}-{number}", self.spec(number))
                 try:
-                    self._one(sketch, bar)
+                    self._one(sketch, progress)
                     state_bytes = sketch.info().memory_bytes.state
                 finally:
                     sketch.delete()
@@ -130,7 +129,7 @@ class PairsRun:
             drawn, dict(self._statuses), dict(self._seconds), self._numbers, state_bytes
         )
 
-    def _one(self, sketch: Sketch, bar: tqdm[Any]) -> None:
+    def _one(self, sketch: Sketch, progress: tqdm[Any]) -> None:
         """All cases from one sketch. Every operand only ever changes by what is added to it."""
         data = self._data
         with self._timed("streaming"):
@@ -153,21 +152,17 @@ class PairsRun:
             self._pairs[number].append(answer.index.astype(np.int64))
             self._norms[number].append(norm)
             self._statuses[answer.status] += 1
-            bar.update(self._size.samples)
+            progress.update(self._size.samples)
 
     def _move(self, sketch: Sketch, before: F64, after: F64) -> None:
-        """Move X in STEPS steps, as training moves a weight: each adds a difference.
+        """Move X in STEPS steps, ever smaller ones, as training moves a weight.
 
         Numbers are rounded to a quantum as they arrive. The steps of the way back are
-        the negatives of those of the way there, so that X returns to where it was.
+        the negatives of those of the way there, so X returns to where it was.
         """
-        rows = np.arange(len(before))
-        way = [(STEPS - step, step + 1) for step in range(STEPS)]
-        total = STEPS * (STEPS + 1) / 2
-        forward = before is self._data.cases[0].x
-        for late, early in way:
-            share = (late if forward else early) / total  # large steps first, small ones last
-            self._add(sketch, "X", rows, (after - before) * share)
+        rows, total = np.arange(len(before)), STEPS * (STEPS + 1) / 2
+        for size in range(STEPS, 0, -1):
+            self._add(sketch, "X", rows, (after - before) * (size / total))
 
     def _add(self, sketch: Sketch, operand: str, rows: I64, values: Any) -> None:
         for start in range(0, rows.size, ROWS_IN_A_BATCH):

@@ -117,7 +117,7 @@ class Run:
         windows = {head: KeyWindow(sketch, self._size.live) for head, sketch in sketches.items()}
         values: dict[Head, list[F16]] = {head: [] for head in sketches}
         queries: dict[Head, F16] = {}
-        with self._bar(text.tokens.size, " tokens", "reading and streaming") as bar:
+        with bar(text.tokens.size, " tokens", "reading and streaming", self._progress) as progress:
             steps = reading(self._model, text, self._size.heads)
             while True:
                 with self._timed("reading"):
@@ -130,7 +130,7 @@ class Run:
                         windows[head].push(positions, tokens.keys)
                     values[head].append(tokens.values)
                     queries[head] = tokens.queries
-                bar.update(positions.size)
+                progress.update(positions.size)
         chosen = np.linspace(0, WINDOW - 1, self._size.queries).round().astype(np.int64) - WINDOW
         return [
             Context(
@@ -148,7 +148,7 @@ class Run:
         size, found = self._size, []
         budgets = [m for m in size.budgets if m <= size.samples]
         total = len(contexts) * size.repetitions * (len(budgets) + 1)
-        with self._bar(total, " requests", "drawing") as bar:
+        with bar(total, " requests", "drawing", self._progress) as progress:
             for context in contexts:
                 drawn, sketch = Drawn.nothing(size), sketches[context.head]
                 for draw in range(size.repetitions):
@@ -161,7 +161,7 @@ class Run:
                                 draw=draw,
                             )
                         drawn.take(context, answers, budget)
-                        bar.update()
+                        progress.update()
                 found.append(drawn)
         return found
 
@@ -202,10 +202,11 @@ class Run:
         yield
         self._seconds[part] += time.perf_counter() - start
 
-    def _bar(self, total: int, unit: str, what: str) -> tqdm[Any]:
-        # None: only where there is a terminal to draw it on.
-        disable = None if self._progress else True
-        return tqdm(total=total, unit=unit, desc=f"  {what:21}", disable=disable, unit_scale=True)
+
+def bar(total: int, unit: str, what: str, shown: bool = True) -> tqdm[Any]:
+    """How far something is, where there is a terminal to draw it on."""
+    disable = None if shown else True
+    return tqdm(total=total, unit=unit, desc=f"  {what:21}", disable=disable, unit_scale=True)
 
 
 def _asked(sketch: Sketch, draws: int, query: Any) -> Any:
