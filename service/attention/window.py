@@ -19,6 +19,28 @@ class RowSink(Protocol):
         """Add values (b, d) to rows (b,)."""
 
 
+class RowBuffer(Protocol):
+    """What gathers rows of any sketches: a buffer of `service.client`."""
+
+    def add_rows(self, sketch_name: str, row: I64, values: F16, operand: str = "A") -> None:
+        """Add values (b, d) to rows (b,), soon."""
+
+
+class Gathered:
+    """A sketch whose rows go through a buffer, for a model that writes token by token.
+
+    What was pushed counts from the buffer's next flush on: flush before drawing.
+    """
+
+    def __init__(self, buffer: RowBuffer, name: str) -> None:
+        self._buffer = buffer
+        self._name = name
+
+    def update_rows(self, row: I64, values: F16, *, operand: str = "A") -> None:
+        """Add values (b, d) to rows (b,), soon."""
+        self._buffer.add_rows(self._name, row, values, operand)
+
+
 class KeyWindow:
     """The keys of the latest tokens of one head, in a sketch.
 

@@ -14,7 +14,7 @@ from service.attention.model import Model, folder, read_tokenizer
 from service.attention.reading import WINDOWS_AT_ONCE, reading
 from service.attention.size import Head
 from service.attention.text import WINDOW, read_text
-from service.attention.window import F16, I64, KeyWindow
+from service.attention.window import F16, I64, Gathered, KeyWindow
 from service.client import Client
 from service.demo.client import started_service
 from sketch_core import Columns, new_sketch, quantise, resolve, to_snapshot
@@ -107,6 +107,19 @@ def test_keys_of_a_real_text_come_and_go_through_the_service() -> None:
             assert (drawn.index >= 7 * WINDOW).all()
         one, other = (sketches[head].snapshot().data for head in heads)
         assert one != other
+
+
+def test_keys_token_by_token_through_a_buffer_are_those_of_one_push() -> None:
+    keys, positions = keys_of(5), np.arange(ROWS, dtype=np.int64)
+    with started_service() as url, Client(url) as client:
+        slow, fast = (client.create(name, SPEC) for name in ("slow", "fast"))
+        with client.buffer(max_updates=40 * WIDTH) as buffer:
+            window = KeyWindow(Gathered(buffer, slow.name), retained=60)
+            for token in range(ROWS):
+                window.push(positions[token : token + 1], keys[token : token + 1])
+            buffer.flush()
+            fast.update_rows(positions[-60:], keys[-60:])
+            assert slow.snapshot().data == fast.snapshot().data
 
 
 def test_reading_gives_what_the_model_gives_window_by_window() -> None:
