@@ -81,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         where = options.url or "the service it started"
         print(f"sketchd attention: {where}: {error}", file=sys.stderr)
         return 1
-    except (DemoError, TextTooShort, OSError, ValueError) as error:
+    except (DemoError, TextTooShort, OSError, UnicodeDecodeError) as error:
         print(f"sketchd attention: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -100,7 +100,7 @@ def _run(options: argparse.Namespace) -> int:
     from service.attention import plots, report
     from service.attention.size import FULL, QUICK
     from service.client import Client
-    from service.demo.client import started_service
+    from service.demo.client import DemoError, started_service
     from service.demo.pairs import plot as pairs_plot
 
     size = QUICK if options.quick else FULL
@@ -116,7 +116,10 @@ def _run(options: argparse.Namespace) -> int:
         else:
             url = stack.enter_context(started_service())
             where = f"{url}, started for this on a temporary SQLite file"
-        client = stack.enter_context(Client(url, key=options.key, timeout=120.0))
+        try:
+            client = stack.enter_context(Client(url, key=options.key, timeout=120.0))
+        except ValueError as error:  # not an address of a service
+            raise DemoError(str(error)) from error
         outcome = _outcome(client, options, size, where)
     options.output.mkdir(parents=True, exist_ok=True)
     text = report.report(outcome)

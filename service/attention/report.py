@@ -16,6 +16,7 @@ from service.attention.run import Collected
 from service.attention.size import PairsSize, Size
 from service.attention.text import WINDOW, Text
 from service.client import Plan
+from service.demo.client import DemoError
 from service.demo.findings import LEVEL
 from service.demo.law import Fit
 from service.demo.pairs import findings as pairs_findings
@@ -307,9 +308,9 @@ def write(text: str, document: Path) -> None:
 
 
 def parts_around(document: Path) -> tuple[str, str]:
-    """What stands before and after the figures. OSError, ValueError where there are no marks."""
+    """What stands before and after the figures. DemoError where there are no marks, OSError."""
     before, start, rest = document.read_text("utf-8").partition(START)
     _, end, after = rest.partition(END)
     if not (start and end):
-        raise ValueError(f"{document}: no {START.strip()} … {END}")
+        raise DemoError(f"{document}: no {START.strip()} … {END}")
     return before, after

@@ -11,6 +11,7 @@ import pytest
 
 from service.attention import main
 from service.attention.report import END, START, table, write
+from service.demo.client import DemoError
 from tests.tidy.tree import ROOT
 
 
@@ -66,10 +67,19 @@ def test_what_cannot_be_run_is_said_in_a_line(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_text_that_is_no_text_is_said_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    binary = tmp_path / "binary"
+    binary.write_bytes(b"\xff\xfe\x00")
+    assert main(["--quick", "--url", "http://127.0.0.1:9", "--text", str(binary)]) == 1
+    assert "utf-8" in capsys.readouterr().err
+
+
 def test_a_document_without_marks_is_left_alone(tmp_path: Path) -> None:
     document = tmp_path / "attention.md"
     document.write_text("No marks.\n", "utf-8")
-    with pytest.raises(ValueError, match="no <!-- figures -->"):
+    with pytest.raises(DemoError, match="no <!-- figures -->"):
         write("text", document)
     assert document.read_text("utf-8") == "No marks.\n"
 
