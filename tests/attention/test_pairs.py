@@ -12,8 +12,8 @@ from service.attention.pairs import HEAD, IMITATED, STEPS, PairsRun, imitation, 
 from service.attention.size import PairsSize
 from service.attention.text import WINDOW, Text, read_text
 from service.client import Client
-from service.demo.client import started_service
 from service.demo.pairs.input import Input
+from tests.client import rig
 
 SIZE = PairsSize(windows=4, evicted=1, sketches=2, samples=4)
 
@@ -48,9 +48,12 @@ def test_w_imitates_as_well_as_a_matrix_can(rng: np.random.Generator) -> None:
     assert imitation(queries, keys) == pytest.approx(left @ right.T, abs=0.02)
 
 
-def test_after_all_its_moves_a_sketch_equals_one_made_of_what_is_left(data: Input) -> None:
+@pytest.mark.parametrize("transport", rig.TRANSPORTS)
+def test_after_all_its_moves_a_sketch_equals_one_made_of_what_is_left(
+    data: Input, transport: str
+) -> None:
     """X goes there, back and there again in steps, tokens go; the bytes are those of the rest."""
-    with started_service() as url, Client(url) as client:
+    with rig.served() as service, Client(rig.url_of(service, transport)) as client:
         run = PairsRun(client, data, SIZE, seed=3, progress=False)
         kept = _Kept(client)
         collected = PairsRun(kept, data, SIZE, seed=3, progress=False).collect()  # type: ignore[arg-type]

@@ -18,6 +18,7 @@ from service.attention.window import F16, I64, Gathered, KeyWindow
 from service.client import Client
 from service.demo.client import started_service
 from sketch_core import Columns, new_sketch, quantise, resolve, to_snapshot
+from tests.client import rig
 
 ROWS, WIDTH = 96, 8
 SPEC: dict[str, Any] = {
@@ -109,9 +110,10 @@ def test_keys_of_a_real_text_come_and_go_through_the_service() -> None:
         assert one != other
 
 
-def test_keys_token_by_token_through_a_buffer_are_those_of_one_push() -> None:
+@pytest.mark.parametrize("transport", rig.TRANSPORTS)
+def test_keys_token_by_token_through_a_buffer_are_those_of_one_push(transport: str) -> None:
     keys, positions = keys_of(5), np.arange(ROWS, dtype=np.int64)
-    with started_service() as url, Client(url) as client:
+    with rig.served() as service, Client(rig.url_of(service, transport)) as client:
         slow, fast = (client.create(name, SPEC) for name in ("slow", "fast"))
         with client.buffer(max_updates=40 * WIDTH) as buffer:
             window = KeyWindow(Gathered(buffer, slow.name), retained=60)
