@@ -51,19 +51,24 @@ def run(options: Options) -> int:
         names = [f"{prefix}{at}" for at in range(options.sketches)]
         try:
             found = _measured(options, target, control, prefix, names)
+            _tell(options, found)
         finally:
             if not options.keep:
                 _remove(control, prefix)
-    print(report.text(options, found), flush=True)
     if options.keep:
         print(f"\n  The sketches are left: their names start with {prefix}")
+    if found.interrupted:
+        return 130
+    return 0 if found.agree and found.sent.answered else 1
+
+
+def _tell(options: Options, found: Findings) -> None:
+    """Before the sketches go: whatever becomes of them, the figures are there."""
+    print(report.text(options, found), flush=True)
     if options.json:
         findings.write(options.json, options, found)
     if options.plot:
         plot.save(options.plot, options, found)
-    if found.interrupted:
-        return 130
-    return 0 if found.agree and found.sent.answered else 1
 
 
 @contextlib.contextmanager
@@ -114,7 +119,10 @@ def _measured(
     watch = Watch(_pids(target), control)
     sent, interrupted = _send(options, plans, watch)
     used = watch.used()
-    counted = control.counted(prefix)
+    try:
+        counted, uncounted = control.counted(prefix), ""
+    except Refused as error:  # gone, perhaps: what was measured until then is worth telling
+        counted, uncounted = {}, str(error)
     acknowledged = _acknowledged(jobs, [filled.answered, sent.answered, sent.warm])
     return Findings(
         sent=sent,
@@ -125,6 +133,7 @@ def _measured(
         counted=sum(one.updates for one in counted.values()),
         state_bytes=sum(one.state_bytes for one in counted.values()),
         log_bytes=sum(one.log_bytes for one in counted.values()),
+        uncounted=uncounted,
         interrupted=interrupted,
     )
 
