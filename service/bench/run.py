@@ -53,13 +53,12 @@ def run(options: Options) -> int:
             found = _measured(options, target, control, prefix, names)
             _tell(options, found)
         finally:
-            if not options.keep:
-                _remove(control, prefix)
+            removed = options.keep or _remove(control, prefix)
     if options.keep:
         print(f"\n  The sketches are left: their names start with {prefix}")
     if found.interrupted:
         return 130
-    return 0 if found.agree and found.sent.answered else 1
+    return 0 if found.agree and found.sent.answered and removed else 1
 
 
 def _tell(options: Options, found: Findings) -> None:
@@ -227,12 +226,15 @@ def _differing(
     return found
 
 
-def _remove(control: Control, prefix: str) -> None:
-    """Remove every sketch of this run, however far it came."""
+def _remove(control: Control, prefix: str) -> bool:
+    """Remove every sketch of this run, however far it came; returns whether all are gone."""
     try:
         names = list(control.counted(prefix))
         for name in tqdm(names, desc="  removing sketches", leave=False, disable=None):
             control.delete(name)
-    except (Refused, KeyboardInterrupt):
+    except (Refused, KeyboardInterrupt) as error:
         print(f"\n  sketches may be left: their names start with {prefix}", file=sys.stderr)
-        raise
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        return False
+    return True

@@ -204,8 +204,11 @@ def test_what_it_cannot_be_asked(
     assert named in capsys.readouterr().err
 
 
-def test_nobody_there_is_said_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([*QUICK, "--url", "http://127.0.0.1:9"]) == 1
+@pytest.mark.parametrize("scheme", ["http", "grpc"])
+def test_nobody_there_is_said_in_a_line_or_two(
+    scheme: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*QUICK, "--url", f"{scheme}://127.0.0.1:9"]) == 1
     assert len(capsys.readouterr().err.strip().splitlines()) <= 3
 
 
