@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -181,13 +182,12 @@ class GrpcControl:
         def once() -> tuple[Any, float | None]:
             try:
                 call = getattr(self._stub, method)
-                return call(
-                    request, metadata=self._metadata, timeout=_CALL_SECONDS, wait_for_ready=True
-                ), None
+                return call(request, metadata=self._metadata, timeout=_CALL_SECONDS), None
             except self._grpc.RpcError as error:
-                if error.code() in (codes.RESOURCE_EXHAUSTED, codes.UNAVAILABLE):
-                    return error, 1.0
-                return error, None
+                busy = error.code() in (codes.RESOURCE_EXHAUSTED, codes.UNAVAILABLE)
+                # In the service's own words; otherwise nobody is there.
+                said = re.match(r"[a-z_]+: ", error.details() or "")
+                return error, 1.0 if busy and said else None
 
         answer = _patiently(once)
         if isinstance(answer, self._grpc.RpcError):

@@ -15,7 +15,8 @@ service      cpu_seconds, cpu (processors), memory_bytes, peak (since it started
 generator    cpu_seconds, busiest (share of one processor)
 machine      processors, busy
 sketches     count, state_bytes, log_bytes
-counts       acknowledged and counted increments, agree, differing: names of sketches
+counts       acknowledged and counted increments, agree, differing: names of sketches,
+                 uncounted: why the service could not be asked
 each_second  by kind: successes in each second
 notes        what to keep in mind
 """
@@ -49,7 +50,7 @@ class Findings:
 
     updates: increments acknowledged while measuring. acknowledged, counted: increments of the
     whole run, as the service acknowledged and as it counts them. differing: sketches of which
-    the two do not agree.
+    the two do not agree. uncounted: why the service could not be asked for its counts, or "".
     """
 
     sent: Sent
@@ -60,6 +61,7 @@ class Findings:
     counted: int
     state_bytes: int
     log_bytes: int
+    uncounted: str
     interrupted: bool
 
     @property
@@ -150,6 +152,7 @@ def as_json(options: Options, findings: Findings) -> dict[str, Any]:
             "counted": findings.counted,
             "agree": findings.agree,
             "differing": findings.differing,
+            "uncounted": findings.uncounted,
         },
         "each_second": {
             kind: [done[second] for second in range(max(done) + 1)]

@@ -95,6 +95,8 @@ def _counts(findings: Findings) -> str:
         return (
             f"every sketch holds what was acknowledged ({findings.acknowledged:,} updates in all)"
         )
+    if findings.uncounted:
+        return f"UNKNOWN: {findings.acknowledged:,} updates were acknowledged; {findings.uncounted}"
     shown = ", ".join(findings.differing[:_NAMES_SHOWN])
     more = len(findings.differing) - _NAMES_SHOWN
     return (

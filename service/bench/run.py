@@ -51,19 +51,23 @@ def run(options: Options) -> int:
         names = [f"{prefix}{at}" for at in range(options.sketches)]
         try:
             found = _measured(options, target, control, prefix, names)
+            _tell(options, found)
         finally:
-            if not options.keep:
-                _remove(control, prefix)
-    print(report.text(options, found), flush=True)
+            removed = options.keep or _remove(control, prefix)
     if options.keep:
         print(f"\n  The sketches are left: their names start with {prefix}")
+    if found.interrupted:
+        return 130
+    return 0 if found.agree and found.sent.answered and removed else 1
+
+
+def _tell(options: Options, found: Findings) -> None:
+    """Before the sketches go: whatever becomes of them, the figures are there."""
+    print(report.text(options, found), flush=True)
     if options.json:
         findings.write(options.json, options, found)
     if options.plot:
         plot.save(options.plot, options, found)
-    if found.interrupted:
-        return 130
-    return 0 if found.agree and found.sent.answered else 1
 
 
 @contextlib.contextmanager
@@ -114,7 +118,10 @@ def _measured(
     watch = Watch(_pids(target), control)
     sent, interrupted = _send(options, plans, watch)
     used = watch.used()
-    counted = control.counted(prefix)
+    try:
+        counted, uncounted = control.counted(prefix), ""
+    except Refused as error:  # gone, perhaps: what was measured until then is worth telling
+        counted, uncounted = {}, str(error)
     acknowledged = _acknowledged(jobs, [filled.answered, sent.answered, sent.warm])
     return Findings(
         sent=sent,
@@ -125,6 +132,7 @@ def _measured(
         counted=sum(one.updates for one in counted.values()),
         state_bytes=sum(one.state_bytes for one in counted.values()),
         log_bytes=sum(one.log_bytes for one in counted.values()),
+        uncounted=uncounted,
         interrupted=interrupted,
     )
 
@@ -218,12 +226,15 @@ def _differing(
     return found
 
 
-def _remove(control: Control, prefix: str) -> None:
-    """Remove every sketch of this run, however far it came."""
+def _remove(control: Control, prefix: str) -> bool:
+    """Remove every sketch of this run, however far it came; returns whether all are gone."""
     try:
         names = list(control.counted(prefix))
         for name in tqdm(names, desc="  removing sketches", leave=False, disable=None):
             control.delete(name)
-    except (Refused, KeyboardInterrupt):
+    except (Refused, KeyboardInterrupt) as error:
         print(f"\n  sketches may be left: their names start with {prefix}", file=sys.stderr)
-        raise
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        return False
+    return True

@@ -16,6 +16,7 @@ import pytest
 from service.bench import main
 from service.bench.control import Counted, HttpControl
 from service.bench.options import InvalidOption, parse
+from service.bench.processes import serve
 from service.demo.client import started_service
 from tests.tidy.tree import ROOT
 
@@ -26,6 +27,15 @@ QUICK = ["serve", "--sketches", "3", "--clients", "4", "--n", "5000", "--batch",
 def names(url: str) -> list[str]:
     """Of all sketches of a service."""
     return [one["name"] for one in httpx.get(f"{url}/v1/sketches").json()["sketches"]]
+
+
+def wait_for_updates(url: str, process: subprocess.Popen[str]) -> None:
+    """Until the service has taken some, or the load has ended."""
+    done = 'sketchd_update_batches_total{kind="vector",outcome="ok"}'
+    while process.poll() is None:
+        lines = httpx.get(f"{url}/metrics").text.splitlines()
+        if any(line.startswith(done) and float(line.split()[-1]) > 10 for line in lines):
+            return
 
 
 @pytest.mark.parametrize("kind", ["vector", "matrix"])
@@ -104,11 +114,7 @@ def test_interrupted_it_reports_and_removes_its_sketches(tmp_path: Path) -> None
             cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
         )  # fmt: skip
-        done = 'sketchd_update_batches_total{kind="vector",outcome="ok"}'
-        while process.poll() is None:
-            lines = httpx.get(f"{url}/metrics").text.splitlines()
-            if any(line.startswith(done) and float(line.split()[-1]) > 10 for line in lines):
-                break
+        wait_for_updates(url, process)
         # As a terminal does: every process of the group gets it.
         os.killpg(process.pid, signal.SIGINT)
         printed, errors = process.communicate(timeout=60)
@@ -150,6 +156,29 @@ def test_a_service_of_its_own_takes_settings(capsys: pytest.CaptureFixture[str])
     assert "retried    0 times" in printed.out
 
 
+def test_a_service_that_dies_leaves_a_report(tmp_path: Path) -> None:
+    figures = tmp_path / "b.json"
+    with serve(tmp_path, "memory://") as server:
+        url = f"http://{server.host}:{server.port}"
+        command = [sys.executable, "-m", "service", "bench", *QUICK, "--seconds", "4"]
+        process = subprocess.Popen(
+            [*command, "--url", url, "--timeout", "2", "--json", str(figures)],
+            cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        wait_for_updates(url, process)
+        os.kill(server.pid, signal.SIGKILL)
+        printed, errors = process.communicate(timeout=120)
+    assert process.returncode == 1, errors
+    assert "UNKNOWN" in printed
+    assert "no answer: " in printed
+    assert "sketches may be left" in errors
+    assert "Traceback" not in errors
+    found = json.loads(figures.read_text())
+    assert found["lost"] > 0
+    assert found["reasons"]
+
+
 @pytest.mark.parametrize(
     ("given", "named"),
     [
@@ -175,8 +204,11 @@ def test_what_it_cannot_be_asked(
     assert named in capsys.readouterr().err
 
 
-def test_nobody_there_is_said_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([*QUICK, "--url", "http://127.0.0.1:9"]) == 1
+@pytest.mark.parametrize("scheme", ["http", "grpc"])
+def test_nobody_there_is_said_in_a_line_or_two(
+    scheme: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*QUICK, "--url", f"{scheme}://127.0.0.1:9"]) == 1
     assert len(capsys.readouterr().err.strip().splitlines()) <= 3
 
 
