@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import multiprocessing
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -147,23 +149,22 @@ async def _carry_out(plan: Plan, pipe: Connection) -> Sent | None:
         pipe.recv()
     except EOFError:
         return None
+    # A thread, for the pipe must stay one that blocks: what was found is larger than it holds.
     loop = asyncio.get_running_loop()
-    loop.add_reader(pipe.fileno(), _heed, sending, pipe)
+    threading.Thread(target=_heed, args=(sending, pipe, loop), daemon=True).start()
     telling = asyncio.create_task(_tell(sending, pipe))
     try:
         return await sending.run()
     finally:
-        loop.remove_reader(pipe.fileno())
         telling.cancel()
 
 
-def _heed(sending: Sending, pipe: Connection) -> None:
+def _heed(sending: Sending, pipe: Connection, loop: asyncio.AbstractEventLoop) -> None:
     """Stop when told to, or when whoever could tell is gone."""
-    try:
+    with contextlib.suppress(EOFError, OSError):
         pipe.recv()
-    except EOFError:
-        asyncio.get_running_loop().remove_reader(pipe.fileno())
-    sending.stop()
+    with contextlib.suppress(RuntimeError):  # the loop has ended by itself
+        loop.call_soon_threadsafe(sending.stop)
 
 
 async def _tell(sending: Sending, pipe: Connection) -> None:

@@ -6,10 +6,12 @@ import socket
 import threading
 import time
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 
 from benchmarks.measuring import ingest_streams
+from benchmarks.measuring.processes import serve_nothing
 from service import request_bodies
 from service.bench.jobs import http_job
 from service.bench.sender_processes import send_all
@@ -132,3 +134,14 @@ def test_at_a_rate_latency_counts_from_the_time_of_the_request() -> None:
     assert len(taken) + sent.unsent == rate * seconds
     for at, waited in enumerate(taken):
         assert waited >= (at + 1) * pause - at / rate - 1e-3
+
+
+def test_what_was_found_may_be_larger_than_a_pipe_holds(tmp_path: Path) -> None:
+    many, clients = 2_500, 16
+    with serve_nothing(tmp_path) as server:
+        # Each a job of its own, so that there is something to tell of each.
+        jobs = [http_job("a", "POST", "/a")] * (many * clients)
+        turns = [range(at, len(jobs), clients) for at in range(clients)]
+        everyone = [Client(server.host, server.port, one) for one in turns]
+        sent = send_all([Plan(jobs, everyone, None)])
+    assert len(sent.seconds["a"]) == len(sent.answered) == many * clients
