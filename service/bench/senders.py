@@ -207,16 +207,17 @@ class Sending:
         end, open_loop = self._end, self._plan.rate is not None
         turn, turns = 0, client.turns
         while not self._stopped and (self._plan.seconds is not None or turn < len(turns)):
-            intended = time.perf_counter()
+            intended = now = time.perf_counter()
             if open_loop:
                 arrival = next(self._arrivals, None)
                 if arrival is None:
                     return
-                if arrival > intended:
-                    await asyncio.sleep(arrival - intended)
                 intended = arrival
-            if time.perf_counter() >= end:
-                self.found.unsent += open_loop
+                if arrival > now:
+                    await asyncio.sleep(arrival - now)
+            # One whose time came before the end, to a client that was free, is not late.
+            if now >= end or self._stopped:
+                self.found.unsent += open_loop and not self._stopped
                 return
             position = turns[turn % len(turns)]
             turn += 1
