@@ -7,6 +7,8 @@ HOST ?= 127.0.0.1
 PORT ?= 8080
 GRPC_PORT ?= 50051
 STORE ?= sqlite:///sketchd.db
+# Processes that run tests; files are dealt out to them.
+TEST_PROCESSES ?= 2
 
 BENCHMARKS := $(filter-out __init__ calibrate,$(basename $(notdir $(wildcard benchmarks/*.py))))
 IN_VENV := $(VENV)/bin/python
@@ -44,7 +46,7 @@ attention: $(VENV)/.installed-demo $(VENV)/.installed-weights ## attention of a 
 	$(IN_VENV) -m service attention --output attention-output
 
 test: lint $(VENV)/.installed-weights ## install what the tests need; lint, type-check and run every test
-	$(IN_VENV) -m pytest
+	$(IN_VENV) -m pytest -n $(TEST_PROCESSES) --dist loadfile
 
 lint: $(VENV)/.installed-dev ## ruff and mypy alone
 	$(IN_VENV) -m ruff check .
@@ -52,7 +54,7 @@ lint: $(VENV)/.installed-dev ## ruff and mypy alone
 	$(IN_VENV) -m mypy $(PACKAGES)
 
 test-long: $(VENV)/.installed-dev $(VENV)/.installed-weights ## the full statistical grid and 10,000 hostile requests as well; minutes to an hour
-	$(IN_VENV) -m pytest -m "long or not long"
+	$(IN_VENV) -m pytest -n $(TEST_PROCESSES) --dist loadfile -m "long or not long"
 
 mutants: $(VENV)/.installed-dev ## break algorithms and service on purpose; each break must fail its test
 	$(IN_VENV) -m tests.mutants
