@@ -8,7 +8,6 @@ gave, writes into a temporary directory, and ends with the test process.
 from __future__ import annotations
 
 import atexit
-import ctypes
 import os
 import shutil
 import signal
@@ -29,7 +28,19 @@ from redis.retry import Retry
 
 HOST: Final = "127.0.0.1"
 _PATIENCE_SECONDS: Final = 20.0
-_PR_SET_PDEATHSIG: Final = 1
+#: Asks Linux to end the program that follows with its parent's thread: start servers from one
+#: that stays. Asked in a process of its own and not by preexec_fn, which forks: where gRPC has run,
+#: its handlers of forks then end the child before the server begins.
+_ENDS_WITH_PARENT: Final = (
+    [
+        sys.executable, "-ISc",
+        "import ctypes, os, sys\n"
+        "ctypes.CDLL(None).prctl(1, 9)\n"  # PR_SET_PDEATHSIG, SIGKILL
+        "os.execv(sys.argv[1], sys.argv[1:])",
+    ]
+    if sys.platform == "linux"
+    else []
+)  # fmt: skip
 #: What a test's server has unless it asks for something else.
 _DEFAULTS: Final = {
     "bind": HOST,
@@ -165,11 +176,10 @@ class ServerProcess:
         assert not self.alive
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [program(), *self._arguments()],
+                [*_ENDS_WITH_PARENT, program(), *self._arguments()],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                preexec_fn=_end_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
             )
 
     def answers(self) -> None:
@@ -255,8 +265,3 @@ class ServerProcess:
         self.kill()
         self._folder.cleanup()
         atexit.unregister(self.close)
-
-
-def _end_with_parent() -> None:
-    # With its parent's thread, strictly: start servers from a thread that stays.
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -108,7 +108,12 @@ def test_the_sketches_stay_when_asked(capsys: pytest.CaptureFixture[str]) -> Non
 def test_interrupted_it_reports_and_removes_its_sketches(tmp_path: Path) -> None:
     figures = tmp_path / "b.json"
     with started_service() as url:
-        command = [sys.executable, "-m", "service", "bench", *QUICK, "--seconds", "300"]
+        # Children of what a shell started in the background ignore the interrupt.
+        heeding = (
+            "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+            "runpy.run_module('service', run_name='__main__', alter_sys=True)"
+        )
+        command = [sys.executable, "-c", heeding, "bench", *QUICK, "--seconds", "300"]
         process = subprocess.Popen(
             [*command, "--url", url, "--json", str(figures), "--processes", "2"],
             cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, text=True,
