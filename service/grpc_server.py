@@ -84,6 +84,8 @@ def options(settings: Settings) -> list[tuple[str, int]]:
         ("grpc.so_reuseport", 1),
         ("grpc.max_receive_message_length", settings.grpc_max_message_bytes),
         ("grpc.max_send_message_length", -1),
+        # Else the window grows with the client's speed, to 16 MiB of each stream that nobody reads.
+        ("grpc.http2.bdp_probe", 0),
         # Soft and hard limit alike: between the two grpc refuses at random.
         ("grpc.max_metadata_size", settings.max_head_bytes),
         ("grpc.absolute_max_metadata_size", settings.max_head_bytes),

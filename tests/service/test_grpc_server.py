@@ -6,6 +6,7 @@ The RPCs are stand-ins, so that nothing of what they do is tested here.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -400,3 +401,30 @@ async def test_ipv6_is_served_too() -> None:
         pytest.skip("no IPv6 here")
     async with serving("::1") as rig:
         assert await rig.status() == SERVING
+
+
+async def test_what_nobody_reads_is_not_taken_in() -> None:
+    """However fast the client: each stream of a connection could hold as much as a message."""
+
+    async def unread(_: Any, __: Any) -> bytes:
+        await asyncio.sleep(600)
+        return b""
+
+    handlers = grpc.method_handlers_generic_handler(
+        "test", {"Unread": grpc.stream_unary_rpc_method_handler(unread)}
+    )
+    server = GrpcServer([handlers], "127.0.0.1", 0, None, Settings(), Health(Store().ping))
+    port = await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        sent = 0
+        try:
+            for _ in range(20):
+                call: Any = channel.stream_unary("/test/Unread")()
+                with contextlib.suppress(TimeoutError):
+                    for _ in range(64):
+                        async with asyncio.timeout(0.3):
+                            await call.write(bytes(1 << 18))
+                        sent += 1 << 18
+        finally:
+            await server.stop(0.0)
+    assert sent <= 20 << 19  # a write is done when its last bytes are about to be sent
