@@ -18,6 +18,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 
+from service import grpc_keyless
 from service.errors import Unavailable
 from service.grpc_server import GrpcServer, PortUnavailable
 from service.grpc_standard import SKETCHES
@@ -27,6 +28,7 @@ from service.protos.sketchd.v1 import sketchd_pb2_grpc as rpc
 from service.settings import Settings
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
+OK = grpc.StatusCode.OK
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 #: The first bytes of a client, an empty SETTINGS frame after them.
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
@@ -400,6 +402,46 @@ async def test_ipv6_is_served_too() -> None:
     if not socket.has_ipv6:
         pytest.skip("no IPv6 here")
     async with serving("::1") as rig:
+        assert await rig.status() == SERVING
+
+
+async def test_rpcs_without_a_key_leave_room_for_the_others() -> None:
+    async with serving(grpc_max_calls=8) as rig:
+        watching = [rig.judge.Watch(health_pb2.HealthCheckRequest()) for _ in range(2)]
+        for one in watching:
+            assert (await one.read()).status == SERVING
+        for late in (rig.judge.Watch(health_pb2.HealthCheckRequest()).read(), rig.status()):
+            assert (await refused(late)).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        rig.stand_in.let.set()
+        assert (await rig.stub.GetSketch(pb.GetSketchRequest(name="a"))).name == "a"
+        watching[0].cancel()
+        async with asyncio.timeout(20):  # until the service has heard of it
+            while await rig.judge.Check(health_pb2.HealthCheckRequest()).code() is not OK:  # noqa: ASYNC110 - nothing tells
+                await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/grpc.health.v1.Health/Check",
+        "/grpc.health.v1.Health/List",
+        "/grpc.health.v1.Health/Watch",
+        "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+    ],
+)
+async def test_a_request_without_a_key_is_short_and_comes_soon(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grpc_keyless, "_SECONDS", 0.3)
+    async with serving() as rig:
+        open_call: Any = rig.channel.stream_stream(path)
+        silent = open_call()
+        async with asyncio.timeout(10):
+            assert await silent.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.OK)
+        for wrong in (b"\x0a\xff", b"\x0a" + b"\x80\x80\x01" + bytes(1 << 14)):
+            call = open_call()
+            await call.write(wrong)
+            assert await call.code() is grpc.StatusCode.INVALID_ARGUMENT
         assert await rig.status() == SERVING
 
 
