@@ -20,6 +20,7 @@ from service.body_blocks import BLOCK_BYTES
 from service.errors import InvalidRequest, ServiceError, TooSlow
 from service.grpc_access import ROLES, metadata_value
 from service.grpc_context import Call, GrpcServed
+from service.health import NotReady
 from service.metrics import Receipt, Timed
 from service.pool import working_for
 
@@ -196,7 +197,8 @@ def told(failure: Exception, counts: metrics.Metrics) -> ServiceError:
     if not isinstance(failure, ServiceError):
         _LOG.error("the request failed", exc_info=failure)
         failure = grpc_errors.unexpected()
-    elif problems.status_of(failure) >= 500:
+    elif problems.status_of(failure) >= 500 and not isinstance(failure, NotReady):
+        # Each stream that a stop ends is told so, and that is no news to the operator.
         _LOG.warning("%s: %s", failure.code, failure.detail, exc_info=failure.__cause__)
     counts.rejected(failure.code)
     return failure

@@ -29,7 +29,7 @@ from service.metrics import Timed
 M = TypeVar("M")
 A = TypeVar("A")
 
-#: How long the results of a stream that is being ended may take to be read.
+#: How long the last results of a stream that is being ended may take to be read.
 _LAST_SECONDS: Final = 2.0
 
 
@@ -61,6 +61,7 @@ class MessageStream(Generic[M, A]):
         self._room = asyncio.Semaphore(call.served.settings.grpc_stream_messages)
         self._results: asyncio.Queue[asyncio.Task[bytes] | None] = asyncio.Queue()
         self._last: dict[str, asyncio.Task[bytes]] = {}
+        self._under_way: set[asyncio.Task[bytes]] = set()
         self._complete = False  # the client has sent all
         self._ending: ServiceError | None = None
 
@@ -93,6 +94,8 @@ class MessageStream(Generic[M, A]):
             except TimeoutError:
                 self._ending = self._refusal()
         reader.cancel()
+        if self._under_way:  # for as long as the drain takes; then grpc ends the RPC
+            await asyncio.wait(self._under_way)
         await asyncio.sleep(_LAST_SECONDS)
         raise self._ending
 
@@ -111,7 +114,10 @@ class MessageStream(Generic[M, A]):
                 if raw is grpc.aio.EOF:
                     self._complete = True
                     return
-                self._results.put_nowait(self._begun(group, raw))
+                task = self._begun(group, raw)
+                self._under_way.add(task)
+                task.add_done_callback(self._under_way.discard)
+                self._results.put_nowait(task)
         finally:
             self._results.put_nowait(None)
 
