@@ -146,7 +146,7 @@ async def _message(call: Call, context: Any) -> bytes:
     How much of it has come cannot be seen: it has the time that the largest one may take.
     """
     settings = call.served.settings
-    patience = settings.body_seconds * max(1.0, settings.grpc_max_message_bytes / BLOCK_BYTES)
+    patience = settings.body_seconds * max(1.0, settings.largest_message_bytes / BLOCK_BYTES)
     try:
         async with asyncio.timeout(patience) as until:
             raw = await context.read()

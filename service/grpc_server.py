@@ -86,7 +86,7 @@ def options(settings: Settings) -> list[tuple[str, int]]:
     return [
         # Every worker listens on the one port; the supervisor keeps others from it.
         ("grpc.so_reuseport", 1),
-        ("grpc.max_receive_message_length", settings.grpc_max_message_bytes),
+        ("grpc.max_receive_message_length", settings.largest_message_bytes),
         ("grpc.max_send_message_length", -1),
         # Else the window grows with the client's speed, to 16 MiB of each stream that nobody reads.
         ("grpc.http2.bdp_probe", 0),

@@ -32,6 +32,8 @@ __all__ = ["PREFIX", "InvalidSetting", "Settings", "markdown", "read", "unrecogn
 
 _KIB: Final = 1 << 10
 _MIB: Final = 1 << 20
+_LARGEST_PIECE_BYTES: Final = 512 * _KIB
+_LARGEST_MESSAGE_BYTES: Final = (1 << 31) - 1
 _LOG_LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 
 
@@ -148,11 +150,12 @@ class Settings:
         64 * _KIB, "Largest head of a request; of an RPC, its metadata.", "bytes", _KIB, 16 * _MIB
     )
     grpc_max_message_bytes: int = knob(
-        16 * _MIB,
-        "Largest message of gRPC taken in; max_body_bytes holds for it too.",
+        0,
+        "Largest message of gRPC taken in; max_body_bytes holds for it too. 0 for max_body_bytes, "
+        "and at least the 512 KiB that a piece of a snapshot may have.",
         "bytes",
-        _KIB,
-        (1 << 31) - 1,
+        0,
+        _LARGEST_MESSAGE_BYTES,
     )
     grpc_max_streams: int = count(
         1000, "RPCs under way on one connection; a client keeps more waiting.", 1, 1 << 20
@@ -313,6 +316,12 @@ class Settings:
                 f"{variable('quota_lot_seconds')} is above {variable('quota_burst_seconds')}: "
                 "the bucket could never fill a lot"
             )
+
+    @property
+    def largest_message_bytes(self) -> int:
+        """Of gRPC."""
+        wanted = self.grpc_max_message_bytes or max(self.max_body_bytes, _LARGEST_PIECE_BYTES)
+        return min(wanted, _LARGEST_MESSAGE_BYTES)
 
     @property
     def max_compact_trigger(self) -> float:

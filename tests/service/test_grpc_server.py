@@ -470,3 +470,17 @@ async def test_what_nobody_reads_is_not_taken_in() -> None:
         finally:
             await server.stop(0.0)
     assert sent <= 20 << 19  # a write is done when its last bytes are about to be sent
+
+
+@pytest.mark.parametrize(
+    ("asked", "body", "largest"),
+    [
+        (0, 64 << 20, 64 << 20),
+        (0, 1 << 10, 1 << 19),
+        (1 << 20, 64 << 20, 1 << 20),
+        (0, 1 << 40, (1 << 31) - 1),
+    ],
+)
+def test_the_largest_message_is_the_largest_body(asked: int, body: int, largest: int) -> None:
+    settings = Settings(grpc_max_message_bytes=asked, max_body_bytes=body)
+    assert settings.largest_message_bytes == largest
