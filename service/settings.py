@@ -157,6 +157,14 @@ class Settings:
         0,
         _LARGEST_MESSAGE_BYTES,
     )
+    grpc_arriving_messages: int = count(
+        256,
+        "Messages of RPCs with one message that may be arriving at a time in one process; others "
+        "wait for up to body_seconds and are then answered UNAVAILABLE.",
+    )
+    grpc_open_streams: int = count(
+        2000, "Streams of requests open in one process; one more is answered UNAVAILABLE."
+    )
     grpc_max_streams: int = count(
         1000, "RPCs under way on one connection; a client keeps more waiting.", 1, 1 << 20
     )
@@ -242,7 +250,8 @@ class Settings:
     )
     tenant_share: float = knob(
         0.5,
-        "Part of max_bodies_bytes that one tenant may hold while the service has several.",
+        "Part of max_bodies_bytes, grpc_arriving_messages and grpc_open_streams that one tenant "
+        "may hold while the service has several.",
         "",
         0.01,
         1.0,
