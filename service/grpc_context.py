@@ -10,6 +10,7 @@ from google.protobuf.message import DecodeError, Message
 
 from service.access import Access, Principal
 from service.errors import InvalidRequest, TooLarge, Unauthorized
+from service.grpc_places import Places
 from service.health import Health
 from service.in_flight import BodiesInFlight, BodyInFlight
 from service.metrics import Metrics
@@ -34,7 +35,10 @@ _SHORT_BYTES: Final = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class GrpcServed:
-    """What the RPCs act on; the composition root makes it."""
+    """What the RPCs act on; the composition root makes it.
+
+    stream_samples: what the pool takes of the messages of sample streams at a time.
+    """
 
     sketches: Sketches
     pool: BoundedPool
@@ -44,6 +48,7 @@ class GrpcServed:
     access: Access
     health: Health
     bodies: BodiesInFlight
+    stream_samples: Places
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
@@ -163,10 +164,11 @@ class MessageStream(Generic[M, A]):
                 raise failure or AssertionError("a message or a failure")
             self._call.check_still()
             await self._call.served.quotas.request(self._call.tenant)
-            asked = await self._what.understand(self._call, message)
-            if before is not None:
-                await asyncio.wait([before])
-            result = await self._what.act(self._call, asked)
+            async with self._turn():
+                asked = await self._what.understand(self._call, message)
+                if before is not None:
+                    await asyncio.wait([before])
+                result = await self._what.act(self._call, asked)
         except Exception as found:  # noqa: BLE001 - its result
             error = told(found, counts)
             counts.rpc_refused(self._what.timed, receipt, found)
@@ -174,6 +176,13 @@ class MessageStream(Generic[M, A]):
             return self._what.refused(error)
         counts.rpc_message_finished(self._call.method, "OK")
         return result
+
+    def _turn(self) -> AbstractAsyncContextManager[None]:
+        """Samples wait for each other, over all streams: the pool would refuse so many at once."""
+        if self._what.ordered:
+            return nullcontext()
+        served = self._call.served
+        return served.stream_samples.place_within(self._call.tenant, served.settings.body_seconds)
 
 
 def _release_after(task: asyncio.Task[bytes], body: BodyInFlight) -> None:

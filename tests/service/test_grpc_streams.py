@@ -125,6 +125,18 @@ def test_samples_come_in_order(both: Both) -> None:
     assert [list(one.response.index) for one in results] == [[at % 10] for at in range(60)]
 
 
+def test_sample_streams_wait_for_the_pool() -> None:
+    """Together they ask for more at once than may wait for a thread."""
+    settings = Settings(store="memory://", pool_threads=1, pool_queue=8)
+    with serving(settings) as both:
+        both.make("v")
+        both.stub.Update(vector("v", list(range(500)), [1.0] * 500))
+        sent = [pb.SampleRequest(sketch="v", count=5)] * 40
+        streams = [both.stub.SampleStream(iter(sent), timeout=60) for _ in range(4)]
+        found = [one.problem.code for stream in streams for one in stream]
+        assert found == [""] * 160
+
+
 def test_results_come_while_the_stream_is_open(both: Both) -> None:
     sent: queue.Queue[pb.UpdateRequest | None] = queue.Queue()
     results = both.stub.UpdateStream(iter(sent.get, None), timeout=30)
