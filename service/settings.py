@@ -32,8 +32,6 @@ __all__ = ["PREFIX", "InvalidSetting", "Settings", "markdown", "read", "unrecogn
 
 _KIB: Final = 1 << 10
 _MIB: Final = 1 << 20
-_LARGEST_PIECE_BYTES: Final = 512 * _KIB
-_LARGEST_MESSAGE_BYTES: Final = (1 << 31) - 1
 _LOG_LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 
 
@@ -149,17 +147,15 @@ class Settings:
     max_head_bytes: int = knob(
         64 * _KIB, "Largest head of a request; of an RPC, its metadata.", "bytes", _KIB, 16 * _MIB
     )
-    grpc_max_message_bytes: int = knob(
+    grpc_max_message_bytes: int = byte_count(
         0,
         "Largest message of gRPC taken in; max_body_bytes holds for it too. 0 for max_body_bytes, "
-        "and at least the 512 KiB that a piece of a snapshot may have.",
-        "bytes",
+        "and at least the 512 KiB that a piece of a snapshot may have. At most 2 GiB.",
         0,
-        _LARGEST_MESSAGE_BYTES,
     )
     grpc_arriving_messages: int = count(
         256,
-        "Messages of RPCs with one message that may be arriving at a time in one process; others "
+        "Messages, other than of streams, that may be arriving at a time in one process; others "
         "wait for up to body_seconds and are then answered UNAVAILABLE.",
     )
     grpc_open_streams: int = count(
@@ -319,7 +315,6 @@ class Settings:
             raise InvalidSetting(
                 f"{variable('workers')} must be 1 with the store memory://, which no two can share"
             )
-
         if self.quota_lot_seconds > self.quota_burst_seconds:
             raise InvalidSetting(
                 f"{variable('quota_lot_seconds')} is above {variable('quota_burst_seconds')}: "
@@ -329,8 +324,8 @@ class Settings:
     @property
     def largest_message_bytes(self) -> int:
         """Of gRPC."""
-        wanted = self.grpc_max_message_bytes or max(self.max_body_bytes, _LARGEST_PIECE_BYTES)
-        return min(wanted, _LARGEST_MESSAGE_BYTES)
+        wanted = self.grpc_max_message_bytes or max(self.max_body_bytes, 512 * _KIB)
+        return min(wanted, (1 << 31) - 1)
 
     @property
     def max_compact_trigger(self) -> float:
