@@ -45,6 +45,7 @@ from service.clock import SystemClock
 from service.directory import CachedDirectory
 from service.errors import ServiceError
 from service.grpc_context import GrpcServed
+from service.grpc_places import Places
 from service.health import Health
 from service.http_context import Served
 from service.http_metering import RequestMeter
@@ -244,6 +245,12 @@ def grpc_handlers(runtime: Runtime) -> grpc.GenericRpcHandler:
             access=runtime.access,
             health=runtime.health,
             bodies=runtime.bodies,
+            # Half of the pool's queue: more would be refused there, each message by itself.
+            stream_samples=Places(
+                max(1, runtime.settings.pool_queue // 2),
+                runtime.settings.tenant_share,
+                "samples of streams are under way",
+            ),
         )
     )
 

@@ -20,6 +20,8 @@ from service.body_blocks import BLOCK_BYTES
 from service.errors import InvalidRequest, ServiceError, TooSlow
 from service.grpc_access import ROLES, metadata_value
 from service.grpc_context import Call, GrpcServed
+from service.grpc_places import Places
+from service.health import NotReady
 from service.metrics import Receipt, Timed
 from service.pool import working_for
 
@@ -44,6 +46,13 @@ class Boundary:
 
     def __init__(self, served: GrpcServed) -> None:
         self._served = served
+        settings = served.settings
+        self._arriving = Places(
+            settings.grpc_arriving_messages, settings.tenant_share, "messages are arriving"
+        )
+        self._streams = Places(
+            settings.grpc_open_streams, settings.tenant_share, "streams are open"
+        )
 
     def unary(self, method: str, serve: Serve) -> Callable[[Any, Any], Awaitable[bytes | None]]:
         """A handler of one message in, one out, for a server that leaves it to read the message.
@@ -53,7 +62,7 @@ class Boundary:
 
         async def handle(_: Any, context: Any) -> bytes | None:
             return await self._around(
-                method, context, lambda call: _with_body(call, context, serve)
+                method, context, lambda call: self._with_body(call, context, serve)
             )
 
         return handle
@@ -64,7 +73,7 @@ class Boundary:
         """A handler of one message in, a stream out; it is read as that of `unary`."""
 
         async def serve_message(call: Call, context: Any) -> None:
-            await serve(call, await _message(call, context), context)
+            await serve(call, await self._message(call, context), context)
 
         async def handle(_: Any, context: Any) -> bytes | None:
             return await self._around(method, context, lambda call: serve_message(call, context))
@@ -76,8 +85,12 @@ class Boundary:
     ) -> Callable[[Any, Any], Awaitable[bytes | None]]:
         """A handler of a stream in."""
 
+        async def serve_stream(call: Call, context: Any) -> bytes | None:
+            with self._streams.place(call.tenant):
+                return await serve(call, context)
+
         async def handle(_: Any, context: Any) -> bytes | None:
-            return await self._around(method, context, lambda call: serve(call, context))
+            return await self._around(method, context, lambda call: serve_stream(call, context))
 
         return handle
 
@@ -106,6 +119,40 @@ class Boundary:
             finally:
                 self._finished(method, context, code, receipt)
         raise AssertionError("abort raises")
+
+    async def _with_body(self, call: Call, context: Any, serve: Serve) -> bytes:
+        """Serve one message, whose bytes are held meanwhile."""
+        body = call.body()
+        raw = await self._message(call, context)
+        try:
+            body.reaches(len(raw))
+            return await serve(call, raw)
+        finally:
+            body.release()
+
+    async def _message(self, call: Call, context: Any) -> bytes:
+        """The one message of an RPC. Raises Overloaded, TooSlow, TooLarge, and InvalidRequest
+        where there is none.
+
+        How much of it has come cannot be seen: it has the time that the largest one may take.
+        """
+        settings = self._served.settings
+        patience = settings.body_seconds * max(1.0, settings.largest_message_bytes / BLOCK_BYTES)
+        try:
+            async with (
+                self._arriving.place_within(call.tenant, settings.body_seconds),
+                asyncio.timeout(patience) as until,
+            ):
+                raw = await context.read()
+        except TimeoutError:
+            if not until.expired():
+                raise
+            raise TooSlow(f"the message did not come within {patience:g} seconds") from None
+        if raw is grpc.aio.EOF:
+            raise InvalidRequest("there is no message", code="malformed_protobuf", malformed=True)
+        message: bytes = raw
+        call.check_size(message)
+        return message
 
     async def _let_in(self, method: str, metadata: Any, request_id: str) -> Call:
         authorization = metadata_value(metadata, "authorization")
@@ -139,38 +186,6 @@ class Boundary:
             _ACCESS.info("RPC %s", method, extra={"fields": fields})
 
 
-async def _message(call: Call, context: Any) -> bytes:
-    """The one message of an RPC. Raises TooSlow, and InvalidRequest where there is none.
-
-    How much of it has come cannot be seen: it has the time that the largest one may take.
-    """
-    settings = call.served.settings
-    patience = settings.body_seconds * max(1.0, settings.grpc_max_message_bytes / BLOCK_BYTES)
-    try:
-        async with asyncio.timeout(patience) as until:
-            raw = await context.read()
-    except TimeoutError:
-        if not until.expired():
-            raise
-        raise TooSlow(f"the message did not come within {patience:g} seconds") from None
-    if raw is grpc.aio.EOF:
-        raise InvalidRequest("there is no message", code="malformed_protobuf", malformed=True)
-    message: bytes = raw
-    return message
-
-
-async def _with_body(call: Call, context: Any, serve: Serve) -> bytes:
-    """Serve one message, whose bytes are held meanwhile."""
-    body = call.body()
-    raw = await _message(call, context)
-    try:
-        call.check_size(raw)
-        body.reaches(len(raw))
-        return await serve(call, raw)
-    finally:
-        body.release()
-
-
 def _host(peer: str) -> str:
     """The host of "ipv4:127.0.0.1:4711" or "ipv6:%5B::1%5D:4711"; of others all there is."""
     kind, _, address = peer.partition(":")
@@ -196,7 +211,8 @@ def told(failure: Exception, counts: metrics.Metrics) -> ServiceError:
     if not isinstance(failure, ServiceError):
         _LOG.error("the request failed", exc_info=failure)
         failure = grpc_errors.unexpected()
-    elif problems.status_of(failure) >= 500:
+    elif problems.status_of(failure) >= 500 and not isinstance(failure, NotReady):
+        # Each stream that a stop ends is told so, and that is no news to the operator.
         _LOG.warning("%s: %s", failure.code, failure.detail, exc_info=failure.__cause__)
     counts.rejected(failure.code)
     return failure

@@ -11,12 +11,15 @@ from typing import Final
 
 import grpc
 
+from service.grpc_keyless import KeylessCalls
 from service.grpc_standard import HealthService, health_handler, reflection_handlers
 from service.health import Health
 from service.settings import Settings
 
 #: A client may ping as often as this; more often, again and again, and it is hung up on.
 _PING_SECONDS: Final = 5.0
+#: Of the RPCs that may be under way, one in so many may be of those that need no key.
+_KEYLESS_PART: Final = 4
 
 
 class PortUnavailable(Exception):
@@ -47,11 +50,12 @@ class GrpcServer:
 
     async def start(self) -> int:
         """Listen and serve; returns the port. Raises PortUnavailable."""
+        keyless = KeylessCalls(max(1, self._settings.grpc_max_calls // _KEYLESS_PART))
         server = grpc.aio.server(
             handlers=[
                 *self._handlers,
-                health_handler(HealthService(self._health)),
-                *reflection_handlers(self._health),
+                health_handler(HealthService(self._health), keyless),
+                *reflection_handlers(self._health, keyless),
             ],
             options=options(self._settings),
             maximum_concurrent_rpcs=self._settings.grpc_max_calls,
@@ -82,8 +86,10 @@ def options(settings: Settings) -> list[tuple[str, int]]:
     return [
         # Every worker listens on the one port; the supervisor keeps others from it.
         ("grpc.so_reuseport", 1),
-        ("grpc.max_receive_message_length", settings.grpc_max_message_bytes),
+        ("grpc.max_receive_message_length", settings.largest_message_bytes),
         ("grpc.max_send_message_length", -1),
+        # Else the window grows with the client's speed, to 16 MiB of each stream that nobody reads.
+        ("grpc.http2.bdp_probe", 0),
         # Soft and hard limit alike: between the two grpc refuses at random.
         ("grpc.max_metadata_size", settings.max_head_bytes),
         ("grpc.absolute_max_metadata_size", settings.max_head_bytes),

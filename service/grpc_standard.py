@@ -19,6 +19,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha._async import ReflectionServicer
 
 from service.errors import ServiceError
+from service.grpc_keyless import KeylessCalls
 from service.health import Health
 from service.protos.sketchd.v1 import sketchd_pb2
 
@@ -101,24 +102,22 @@ class HealthService:
 _WATCHED: Final = ("", SKETCHES)
 
 
-def health_handler(service: HealthService) -> grpc.GenericRpcHandler:
+def health_handler(service: HealthService, calls: KeylessCalls) -> grpc.GenericRpcHandler:
     """The RPCs of grpc.health.v1.Health."""
-    asked, answered = health_pb2.HealthCheckRequest.FromString, _Answer.SerializeToString
+    asked = health_pb2.HealthCheckRequest
     return grpc.method_handlers_generic_handler(
         _HEALTH,
         {
-            "Check": grpc.unary_unary_rpc_method_handler(service.Check, asked, answered),
-            "List": grpc.unary_unary_rpc_method_handler(
-                service.List,
-                health_pb2.HealthListRequest.FromString,
-                health_pb2.HealthListResponse.SerializeToString,
+            "Check": calls.unary(asked, _Answer, service.Check),
+            "List": calls.unary(
+                health_pb2.HealthListRequest, health_pb2.HealthListResponse, service.List
             ),
-            "Watch": grpc.unary_stream_rpc_method_handler(service.Watch, asked, answered),
+            "Watch": calls.answers(asked, _Answer, service.Watch),
         },
     )
 
 
-def reflection_handlers(health: Health) -> list[grpc.GenericRpcHandler]:
+def reflection_handlers(health: Health, calls: KeylessCalls) -> list[grpc.GenericRpcHandler]:
     """Reflection as tools ask for it, v1, and as older ones do, v1alpha. The messages are equal.
 
     health: when it drains, streams that wait for another question end.
@@ -131,10 +130,8 @@ def reflection_handlers(health: Health) -> list[grpc.GenericRpcHandler]:
         async for answer in servicer.ServerReflectionInfo(_until_stop(questions, health), context):
             yield answer
 
-    answering = grpc.stream_stream_rpc_method_handler(
-        answers,
-        reflection_pb2.ServerReflectionRequest.FromString,
-        reflection_pb2.ServerReflectionResponse.SerializeToString,
+    answering = calls.stream(
+        reflection_pb2.ServerReflectionRequest, reflection_pb2.ServerReflectionResponse, answers
     )
     return [
         grpc.method_handlers_generic_handler(

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
@@ -29,7 +30,7 @@ from service.metrics import Timed
 M = TypeVar("M")
 A = TypeVar("A")
 
-#: How long the results of a stream that is being ended may take to be read.
+#: How long the last results of a stream that is being ended may take to be read.
 _LAST_SECONDS: Final = 2.0
 
 
@@ -61,6 +62,7 @@ class MessageStream(Generic[M, A]):
         self._room = asyncio.Semaphore(call.served.settings.grpc_stream_messages)
         self._results: asyncio.Queue[asyncio.Task[bytes] | None] = asyncio.Queue()
         self._last: dict[str, asyncio.Task[bytes]] = {}
+        self._under_way: set[asyncio.Task[bytes]] = set()
         self._complete = False  # the client has sent all
         self._ending: ServiceError | None = None
 
@@ -93,6 +95,8 @@ class MessageStream(Generic[M, A]):
             except TimeoutError:
                 self._ending = self._refusal()
         reader.cancel()
+        if self._under_way:  # for as long as the drain takes; then grpc ends the RPC
+            await asyncio.wait(self._under_way)
         await asyncio.sleep(_LAST_SECONDS)
         raise self._ending
 
@@ -111,7 +115,10 @@ class MessageStream(Generic[M, A]):
                 if raw is grpc.aio.EOF:
                     self._complete = True
                     return
-                self._results.put_nowait(self._begun(group, raw))
+                task = self._begun(group, raw)
+                self._under_way.add(task)
+                task.add_done_callback(self._under_way.discard)
+                self._results.put_nowait(task)
         finally:
             self._results.put_nowait(None)
 
@@ -157,10 +164,11 @@ class MessageStream(Generic[M, A]):
                 raise failure or AssertionError("a message or a failure")
             self._call.check_still()
             await self._call.served.quotas.request(self._call.tenant)
-            asked = await self._what.understand(self._call, message)
-            if before is not None:
-                await asyncio.wait([before])
-            result = await self._what.act(self._call, asked)
+            async with self._turn():
+                asked = await self._what.understand(self._call, message)
+                if before is not None:
+                    await asyncio.wait([before])
+                result = await self._what.act(self._call, asked)
         except Exception as found:  # noqa: BLE001 - its result
             error = told(found, counts)
             counts.rpc_refused(self._what.timed, receipt, found)
@@ -168,6 +176,13 @@ class MessageStream(Generic[M, A]):
             return self._what.refused(error)
         counts.rpc_message_finished(self._call.method, "OK")
         return result
+
+    def _turn(self) -> AbstractAsyncContextManager[None]:
+        """Samples wait for each other, over all streams: the pool would refuse so many at once."""
+        if self._what.ordered:
+            return nullcontext()
+        served = self._call.served
+        return served.stream_samples.place_within(self._call.tenant, served.settings.body_seconds)
 
 
 def _release_after(task: asyncio.Task[bytes], body: BodyInFlight) -> None:

@@ -147,12 +147,19 @@ class Settings:
     max_head_bytes: int = knob(
         64 * _KIB, "Largest head of a request; of an RPC, its metadata.", "bytes", _KIB, 16 * _MIB
     )
-    grpc_max_message_bytes: int = knob(
-        16 * _MIB,
-        "Largest message of gRPC taken in; max_body_bytes holds for it too.",
-        "bytes",
-        _KIB,
-        (1 << 31) - 1,
+    grpc_max_message_bytes: int = byte_count(
+        0,
+        "Largest message of gRPC taken in; max_body_bytes holds for it too. 0 for max_body_bytes, "
+        "and at least the 512 KiB that a piece of a snapshot may have. At most 2 GiB.",
+        0,
+    )
+    grpc_arriving_messages: int = count(
+        256,
+        "Messages, other than of streams, that may be arriving at a time in one process; others "
+        "wait for up to body_seconds and are then answered UNAVAILABLE.",
+    )
+    grpc_open_streams: int = count(
+        2000, "Streams of requests open in one process; one more is answered UNAVAILABLE."
     )
     grpc_max_streams: int = count(
         1000, "RPCs under way on one connection; a client keeps more waiting.", 1, 1 << 20
@@ -239,7 +246,8 @@ class Settings:
     )
     tenant_share: float = knob(
         0.5,
-        "Part of max_bodies_bytes that one tenant may hold while the service has several.",
+        "Part of max_bodies_bytes, grpc_arriving_messages and grpc_open_streams that one tenant "
+        "may hold while the service has several.",
         "",
         0.01,
         1.0,
@@ -307,12 +315,17 @@ class Settings:
             raise InvalidSetting(
                 f"{variable('workers')} must be 1 with the store memory://, which no two can share"
             )
-
         if self.quota_lot_seconds > self.quota_burst_seconds:
             raise InvalidSetting(
                 f"{variable('quota_lot_seconds')} is above {variable('quota_burst_seconds')}: "
                 "the bucket could never fill a lot"
             )
+
+    @property
+    def largest_message_bytes(self) -> int:
+        """Of gRPC."""
+        wanted = self.grpc_max_message_bytes or max(self.max_body_bytes, 512 * _KIB)
+        return min(wanted, (1 << 31) - 1)
 
     @property
     def max_compact_trigger(self) -> float:

@@ -257,3 +257,15 @@ def test_an_rpc_without_a_role_keeps_the_service_from_starting(
 def test_every_code_has_one_of_grpc() -> None:
     for name, code in CODES.items():
         assert hasattr(grpc.StatusCode, code.rpc), name
+
+
+def test_requests_of_names_are_short() -> None:
+    with serving(Settings(store="memory://")) as both:
+        many = pb.MergeRequest(sketch="v", source="v", operands=["y"] * 30_000)
+        failure = refused(lambda: both.stub.Merge(many))
+        assert (failure.status, failure.code) == (
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            "body_too_large",
+        )
+        found = both.stub.GetSnapshot(pb.GetSnapshotRequest(sketch="v" * 70_000))
+        assert refused(lambda: list(found)).code == "body_too_large"

@@ -6,6 +6,7 @@ The RPCs are stand-ins, so that nothing of what they do is tested here.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -17,6 +18,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 
+from service import grpc_keyless
 from service.errors import Unavailable
 from service.grpc_server import GrpcServer, PortUnavailable
 from service.grpc_standard import SKETCHES
@@ -26,6 +28,7 @@ from service.protos.sketchd.v1 import sketchd_pb2_grpc as rpc
 from service.settings import Settings
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
+OK = grpc.StatusCode.OK
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 #: The first bytes of a client, an empty SETTINGS frame after them.
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
@@ -400,3 +403,84 @@ async def test_ipv6_is_served_too() -> None:
         pytest.skip("no IPv6 here")
     async with serving("::1") as rig:
         assert await rig.status() == SERVING
+
+
+async def test_rpcs_without_a_key_leave_room_for_the_others() -> None:
+    async with serving(grpc_max_calls=8) as rig:
+        watching = [rig.judge.Watch(health_pb2.HealthCheckRequest()) for _ in range(2)]
+        for one in watching:
+            assert (await one.read()).status == SERVING
+        for late in (rig.judge.Watch(health_pb2.HealthCheckRequest()).read(), rig.status()):
+            assert (await refused(late)).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        rig.stand_in.let.set()
+        assert (await rig.stub.GetSketch(pb.GetSketchRequest(name="a"))).name == "a"
+        watching[0].cancel()
+        async with asyncio.timeout(20):  # until the service has heard of it
+            while await rig.judge.Check(health_pb2.HealthCheckRequest()).code() is not OK:  # noqa: ASYNC110 - nothing tells
+                await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/grpc.health.v1.Health/Check",
+        "/grpc.health.v1.Health/List",
+        "/grpc.health.v1.Health/Watch",
+        "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+    ],
+)
+async def test_a_request_without_a_key_is_short_and_comes_soon(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grpc_keyless, "_SECONDS", 0.3)
+    async with serving() as rig:
+        open_call: Any = rig.channel.stream_stream(path)
+        silent = open_call()
+        async with asyncio.timeout(10):
+            assert await silent.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.OK)
+        for wrong in (b"\x0a\xff", b"\x0a" + b"\x80\x80\x01" + bytes(1 << 14)):
+            call = open_call()
+            await call.write(wrong)
+            assert await call.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert await rig.status() == SERVING
+
+
+async def test_what_nobody_reads_is_not_taken_in() -> None:
+    """However fast the client: each stream of a connection could hold as much as a message."""
+
+    async def unread(_: Any, __: Any) -> bytes:
+        await asyncio.sleep(600)
+        return b""
+
+    handlers = grpc.method_handlers_generic_handler(
+        "test", {"Unread": grpc.stream_unary_rpc_method_handler(unread)}
+    )
+    server = GrpcServer([handlers], "127.0.0.1", 0, None, Settings(), Health(Store().ping))
+    port = await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        sent = 0
+        try:
+            for _ in range(20):
+                call: Any = channel.stream_unary("/test/Unread")()
+                with contextlib.suppress(TimeoutError):
+                    for _ in range(64):
+                        async with asyncio.timeout(0.3):
+                            await call.write(bytes(1 << 18))
+                        sent += 1 << 18
+        finally:
+            await server.stop(0.0)
+    assert sent <= 20 << 19  # a write is done when its last bytes are about to be sent
+
+
+@pytest.mark.parametrize(
+    ("asked", "body", "largest"),
+    [
+        (0, 64 << 20, 64 << 20),
+        (0, 1 << 10, 1 << 19),
+        (1 << 20, 64 << 20, 1 << 20),
+        (0, 1 << 40, (1 << 31) - 1),
+    ],
+)
+def test_the_largest_message_is_the_largest_body(asked: int, body: int, largest: int) -> None:
+    settings = Settings(grpc_max_message_bytes=asked, max_body_bytes=body)
+    assert settings.largest_message_bytes == largest

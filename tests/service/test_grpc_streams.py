@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import queue
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ import grpc
 import numpy as np
 import pytest
 
+from service import grpc_streams
 from service.clock import SystemClock
 from service.protos.sketchd.v1 import sketchd_pb2 as pb
 from service.settings import Settings
@@ -123,6 +125,18 @@ def test_samples_come_in_order(both: Both) -> None:
     assert [list(one.response.index) for one in results] == [[at % 10] for at in range(60)]
 
 
+def test_sample_streams_wait_for_the_pool() -> None:
+    """Together they ask for more at once than may wait for a thread."""
+    settings = Settings(store="memory://", pool_threads=1, pool_queue=8)
+    with serving(settings) as both:
+        both.make("v")
+        both.stub.Update(vector("v", list(range(500)), [1.0] * 500))
+        sent = [pb.SampleRequest(sketch="v", count=5)] * 40
+        streams = [both.stub.SampleStream(iter(sent), timeout=60) for _ in range(4)]
+        found = [one.problem.code for stream in streams for one in stream]
+        assert found == [""] * 160
+
+
 def test_results_come_while_the_stream_is_open(both: Both) -> None:
     sent: queue.Queue[pb.UpdateRequest | None] = queue.Queue()
     results = both.stub.UpdateStream(iter(sent.get, None), timeout=30)
@@ -161,6 +175,26 @@ def test_a_stream_that_was_sent_whole_is_served_whole_when_the_service_stops(bot
     _until(both, lambda: True)
     both.on_loop(store.open.set)
     assert [position(one) for one in results] == [1, 1]
+
+
+def test_what_was_read_is_answered_however_long_it_takes_while_the_service_stops(
+    both: Both, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(grpc_streams, "_LAST_SECONDS", 0.1)
+    store = held(both)
+    both.on_loop(store.open.clear)
+    sent: queue.Queue[pb.UpdateRequest | None] = queue.Queue()
+    results = both.stub.UpdateStream(iter(sent.get, None), timeout=60)
+    for _ in range(2):
+        sent.put(vector("v7", [1], [1.0]))
+    _until(both, lambda: store.waiting == 1)
+    both.on_loop(both.runtime.health.drain)
+    threading.Event().wait(0.5)
+    both.on_loop(store.open.set)
+    assert [position(next(results)) for _ in range(2)] == [1, 2]
+    assert refused(lambda: next(results)).code == "not_ready"
+    assert not [one for one in caplog.records if "not_ready" in one.getMessage()]
+    sent.put(None)
 
 
 def _until(both: Both, holds: Any) -> None:
