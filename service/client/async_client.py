@@ -19,7 +19,7 @@ from service.client.buffer import OnError
 from service.client.buffer_async import AsyncUpdateBuffer
 from service.client.connections import Connection
 from service.client.errors import SketchdError
-from service.client.retry import Attempts, Retry, told
+from service.client.retry import Attempts, Retry
 
 Answer = TypeVar("Answer")
 Acknowledged = list[Acknowledgement | SketchdError]
@@ -186,7 +186,7 @@ class AsyncClient(Connection):
             if pause is None:
                 if answer is not None:
                     return answer
-                raise told(error)
+                raise attempts.told(error)
             if answer is not None:
                 operation = operation.narrowed(answer)
             await asyncio.sleep(pause)

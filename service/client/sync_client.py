@@ -17,7 +17,7 @@ from service.client.answers import Acknowledgement, Info, Plan, Sample
 from service.client.buffer import OnError, UpdateBuffer
 from service.client.connections import Connection
 from service.client.errors import SketchdError
-from service.client.retry import Attempts, Retry, told
+from service.client.retry import Attempts, Retry
 from service.client.sync_sketch import Sketch
 
 Answer = TypeVar("Answer")
@@ -192,7 +192,7 @@ class Client(Connection):
             if pause is None:
                 if answer is not None:
                     return answer
-                raise told(error)
+                raise attempts.told(error)
             if answer is not None:
                 operation = operation.narrowed(answer)
             time.sleep(pause)
