@@ -48,7 +48,7 @@ def of_updates(updates: Sequence[inputs.Update], stream: bool) -> list[Unit]:
     """Exchanges for updates. stream: whether one carries them all. Raises ValueError."""
     parts = [inputs.add(update) for update in updates]
     if stream:
-        return [_adds(parts, range(len(parts)), whole=False)] if parts else []
+        return [_adds(parts, range(len(parts)))] if parts else []
     units, shared = [], []
     for at, (update, part) in enumerate(zip(updates, parts, strict=True)):
         if update.idempotency_key is not None or part.size > _ALONE:
@@ -56,7 +56,7 @@ def of_updates(updates: Sequence[inputs.Update], stream: bool) -> list[Unit]:
         else:
             shared.append(at)
     return units + [
-        _adds(parts, places, whole=True) if len(places) > 1 else Unit(places, parts[places[0]])
+        _adds(parts, places) if len(places) > 1 else Unit(places, parts[places[0]])
         for places in _grouped(shared, [part.size for part in parts])
     ]
 
@@ -65,7 +65,7 @@ def of_questions(questions: Sequence[inputs.SampleOf], stream: bool) -> list[Uni
     """Exchanges for questions. stream: whether one carries them all. Raises ValueError."""
     parts = [inputs.draw_of(question) for question in questions]
     if stream:
-        return [_draws(parts, range(len(parts)), whole=False)] if parts else []
+        return [_draws(parts, range(len(parts)))] if parts else []
     sizes = [_size(part) for part in parts]
     units, shared = [], []
     for at, part in enumerate(parts):
@@ -74,7 +74,7 @@ def of_questions(questions: Sequence[inputs.SampleOf], stream: bool) -> list[Uni
         else:
             shared.append(at)
     return units + [
-        _draws(parts, places, whole=True) if len(places) > 1 else Unit(places, parts[places[0]])
+        _draws(parts, places) if len(places) > 1 else Unit(places, parts[places[0]])
         for places in _grouped(shared, sizes)
     ]
 
@@ -98,15 +98,15 @@ def _grouped(places: Sequence[int], sizes: Sequence[int]) -> list[tuple[int, ...
     return [tuple(group) for group in groups]
 
 
-def _adds(parts: Sequence[ops.Add], places: Sequence[int], whole: bool) -> Unit:
+def _adds(parts: Sequence[ops.Add], places: Sequence[int]) -> Unit:
     chosen = tuple(parts[at] for at in places)
     operation: ops.Operation[list[Acknowledgement | SketchdError]] = ops.AddMany(
-        chosen, secrets.token_hex(16), {}, whole
+        chosen, secrets.token_hex(16), {}
     )
     return Unit(tuple(places), operation)
 
 
-def _draws(parts: Sequence[ops.Draw], places: Sequence[int], whole: bool) -> Unit:
+def _draws(parts: Sequence[ops.Draw], places: Sequence[int]) -> Unit:
     chosen = tuple(parts[at] for at in places)
-    operation: ops.Operation[list[Sample | SketchdError]] = ops.DrawMany(chosen, "", {}, whole)
+    operation: ops.Operation[list[Sample | SketchdError]] = ops.DrawMany(chosen, "", {})
     return Unit(tuple(places), operation)

@@ -183,7 +183,7 @@ class Client(Connection):
                 answer = self._transport.send(operation, attempts.remaining(time.monotonic()))
                 error = operation.unsettled(answer)
             except SketchdError as failure:
-                error = failure
+                error, answer = failure, operation.partly(failure)
             if error is None:
                 return answer  # type: ignore[return-value]
             if attempts.worked_before(operation, error):

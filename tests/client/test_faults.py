@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from service.client import (
+    Acknowledgement,
     NotFound,
     RateLimited,
     Retry,
@@ -256,6 +257,24 @@ def test_rates_are_waited_for(transport: str, face: str) -> None:
                 _ask(impatient, 50)
             assert caught.value.retry_after == 1
             assert caught.value.status == 429
+
+
+def test_rates_are_waited_for_by_the_parts_that_are_left(transport: str, face: str) -> None:
+    with rig.served(bootstrap_admin_key="k" * 40) as service:
+        service.http.headers["authorization"] = f"Bearer {'k' * 40}"
+        quota = {"updates_per_second": 100}
+        service.http.put("/v1/admin/tenants/slow", json=quota).raise_for_status()
+        made = service.http.post("/v1/admin/keys", json={"tenant": "slow", "role": "write"})
+        url = rig.url_of(service, transport)
+        updates = [Update(f"s{at}", np.arange(50), np.ones(50)) for at in range(6)]
+        updates[3:3] = [Update("nobody", [1], [1.0])]
+        with rig.connected(face, url, key=made.json()["key"], timeout=30.0) as client:
+            for at in range(6):
+                client.create(f"s{at}", rig.SMALL)
+            kinds = [type(one) for one in client.update_many(updates)]
+            assert kinds == [Acknowledgement] * 3 + [NotFound] + [Acknowledgement] * 3
+            for at in range(6):
+                assert client.sketch(f"s{at}").estimate([1]).value.tolist() == [1.0]
 
 
 def _ask(client: Any, times: int) -> None:
