@@ -171,6 +171,7 @@ class AsyncClient(Connection):
         """Ask until there is an answer, or an error that another attempt would not mend."""
         attempts = Attempts(self._retry, self._seconds(timeout), time.monotonic())
         while True:
+            self._check()  # it may have been closed since the last attempt
             answer: Answer | None = None
             error: SketchdError | None
             try:
@@ -178,6 +179,9 @@ class AsyncClient(Connection):
                 error = operation.unsettled(answer)
             except SketchdError as failure:
                 error, answer = failure, operation.partly(failure)
+            except Exception:
+                self._check()
+                raise
             if error is None:
                 return answer  # type: ignore[return-value]
             if attempts.worked_before(operation, error):

@@ -177,6 +177,7 @@ class Client(Connection):
         """Ask until there is an answer, or an error that another attempt would not mend."""
         attempts = Attempts(self._retry, self._seconds(timeout), time.monotonic())
         while True:
+            self._check()  # it may have been closed since the last attempt
             answer: Answer | None = None
             error: SketchdError | None
             try:
@@ -184,6 +185,9 @@ class Client(Connection):
                 error = operation.unsettled(answer)
             except SketchdError as failure:
                 error, answer = failure, operation.partly(failure)
+            except Exception:
+                self._check()
+                raise
             if error is None:
                 return answer  # type: ignore[return-value]
             if attempts.worked_before(operation, error):
