@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 import time
@@ -184,6 +185,36 @@ def test_a_silent_service_costs_no_more_than_the_timeout(
         assert 0.25 < time.monotonic() - began < 10
     results = behind.update_many([Update(name, [1], [1.0])] * 3, timeout=0.3)
     assert [type(one) for one in results] == [Unreachable] * 3
+
+
+@pytest.mark.parametrize("slow", ["head", "body", "upload"])
+def test_a_slow_service_costs_no_more_than_the_timeout(face: str, slow: str) -> None:
+    head = b"HTTP/1.1 200 OK\r\n"
+    started = head + (b"content-length: 999\r\n\r\n" if slow == "body" else b"x: ")
+
+    def serve(connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            connection.recv(1 << 16)
+            if slow != "upload":
+                connection.sendall(started)
+            for _ in range(40):
+                time.sleep(0.05)
+                if slow == "upload":
+                    connection.recv(1 << 18)
+                else:
+                    connection.sendall(b"x")
+
+    with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor(1) as pool:
+        served = pool.submit(lambda: serve(listening.accept()[0]))
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        with rig.connected(face, url, timeout=0.5, retry=Retry(attempts=1)) as client:
+            sketch = client.sketch("a")
+            width = 4_000_000 if slow == "upload" else 1
+            began = time.monotonic()
+            with pytest.raises(Unreachable, match=r"no answer came within 0\.5 s"):
+                sketch.update_rows([1], np.ones((1, width)))
+            assert time.monotonic() - began < 1.5
+        served.result()
 
 
 def test_pauses_end_with_the_timeout(transport: str, face: str) -> None:
