@@ -19,7 +19,7 @@ from service.client.buffer import OnError
 from service.client.buffer_async import AsyncUpdateBuffer
 from service.client.connections import Connection
 from service.client.errors import SketchdError
-from service.client.retry import Attempts, Retry, told
+from service.client.retry import Attempts, Retry
 
 Answer = TypeVar("Answer")
 Acknowledged = list[Acknowledgement | SketchdError]
@@ -171,13 +171,17 @@ class AsyncClient(Connection):
         """Ask until there is an answer, or an error that another attempt would not mend."""
         attempts = Attempts(self._retry, self._seconds(timeout), time.monotonic())
         while True:
+            self._check()  # it may have been closed since the last attempt
             answer: Answer | None = None
             error: SketchdError | None
             try:
                 answer = await self._transport.send(operation, attempts.remaining(time.monotonic()))
                 error = operation.unsettled(answer)
             except SketchdError as failure:
-                error = failure
+                error, answer = failure, operation.partly(failure)
+            except Exception:
+                self._check()
+                raise
             if error is None:
                 return answer  # type: ignore[return-value]
             if attempts.worked_before(operation, error):
@@ -186,7 +190,7 @@ class AsyncClient(Connection):
             if pause is None:
                 if answer is not None:
                     return answer
-                raise told(error)
+                raise attempts.told(error)
             if answer is not None:
                 operation = operation.narrowed(answer)
             await asyncio.sleep(pause)

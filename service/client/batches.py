@@ -1,7 +1,9 @@
 """Many operations as few exchanges: which go together. Pure.
 
-gRPC carries all of them in one stream. By HTTP small ones share a request, whose JSON costs less
-than requests of their own would, and large ones go alone, as safetensors, several at a time.
+gRPC carries them in one stream, but for large ones, which go alone: a message that the service
+finds too large ends its stream, and what else was in it. By HTTP small ones share a request, whose
+JSON costs less than requests of their own would, and large ones go alone, as safetensors, several
+at a time.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ from service.client.errors import SketchdError
 AT_ONCE: Final = 8
 #: Updates of more numbers than this go alone.
 _ALONE: Final = 2000
+#: And by gRPC of more than this, half a MiB.
+_STREAMED: Final = 1 << 16
 #: Numbers, draws and parts of one shared request; the service allows 100,000 draws, 4096 parts.
 _TOGETHER: Final = 20_000
 _PARTS: Final = 1024
@@ -47,35 +51,33 @@ class Unit:
 def of_updates(updates: Sequence[inputs.Update], stream: bool) -> list[Unit]:
     """Exchanges for updates. stream: whether one carries them all. Raises ValueError."""
     parts = [inputs.add(update) for update in updates]
-    if stream:
-        return [_adds(parts, range(len(parts)), whole=False)] if parts else []
+    most = _STREAMED if stream else _ALONE
     units, shared = [], []
     for at, (update, part) in enumerate(zip(updates, parts, strict=True)):
-        if update.idempotency_key is not None or part.size > _ALONE:
+        if (update.idempotency_key is not None and not stream) or part.size > most:
             units.append(Unit((at,), part))
         else:
             shared.append(at)
     return units + [
-        _adds(parts, places, whole=True) if len(places) > 1 else Unit(places, parts[places[0]])
-        for places in _grouped(shared, [part.size for part in parts])
+        _adds(parts, places) if len(places) > 1 else Unit(places, parts[places[0]])
+        for places in _grouped(shared, [part.size for part in parts], stream)
     ]
 
 
 def of_questions(questions: Sequence[inputs.SampleOf], stream: bool) -> list[Unit]:
     """Exchanges for questions. stream: whether one carries them all. Raises ValueError."""
     parts = [inputs.draw_of(question) for question in questions]
-    if stream:
-        return [_draws(parts, range(len(parts)), whole=False)] if parts else []
+    most = _STREAMED if stream else _ALONE
     sizes = [_size(part) for part in parts]
     units, shared = [], []
     for at, part in enumerate(parts):
-        if sizes[at] > _ALONE:
+        if sizes[at] > most:
             units.append(Unit((at,), part))
         else:
             shared.append(at)
     return units + [
-        _draws(parts, places, whole=True) if len(places) > 1 else Unit(places, parts[places[0]])
-        for places in _grouped(shared, sizes)
+        _draws(parts, places) if len(places) > 1 else Unit(places, parts[places[0]])
+        for places in _grouped(shared, sizes, stream)
     ]
 
 
@@ -85,8 +87,10 @@ def _size(part: ops.Draw) -> int:
     return asked + (_UNKNOWN_COUNT if part.count is None else part.count)
 
 
-def _grouped(places: Sequence[int], sizes: Sequence[int]) -> list[tuple[int, ...]]:
-    """Neighbours together, within what one request should hold."""
+def _grouped(places: Sequence[int], sizes: Sequence[int], stream: bool) -> list[tuple[int, ...]]:
+    """Neighbours together, within what one request should hold; a stream holds them all."""
+    if stream:
+        return [tuple(places)] if places else []
     groups: list[list[int]] = []
     held = 0
     for at in places:
@@ -98,15 +102,15 @@ def _grouped(places: Sequence[int], sizes: Sequence[int]) -> list[tuple[int, ...
     return [tuple(group) for group in groups]
 
 
-def _adds(parts: Sequence[ops.Add], places: Sequence[int], whole: bool) -> Unit:
+def _adds(parts: Sequence[ops.Add], places: Sequence[int]) -> Unit:
     chosen = tuple(parts[at] for at in places)
     operation: ops.Operation[list[Acknowledgement | SketchdError]] = ops.AddMany(
-        chosen, secrets.token_hex(16), {}, whole
+        chosen, secrets.token_hex(16), {}
     )
     return Unit(tuple(places), operation)
 
 
-def _draws(parts: Sequence[ops.Draw], places: Sequence[int], whole: bool) -> Unit:
+def _draws(parts: Sequence[ops.Draw], places: Sequence[int]) -> Unit:
     chosen = tuple(parts[at] for at in places)
-    operation: ops.Operation[list[Sample | SketchdError]] = ops.DrawMany(chosen, "", {}, whole)
+    operation: ops.Operation[list[Sample | SketchdError]] = ops.DrawMany(chosen, "", {})
     return Unit(tuple(places), operation)

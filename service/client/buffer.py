@@ -29,6 +29,12 @@ EXIT_SECONDS: Final = 5.0
 _log = logging.getLogger(__name__)
 
 
+def log_lost(pending: int) -> None:
+    """Say that a buffer's `close` did not come to its end."""
+    if pending:
+        _log.error("close was interrupted: %d increments of a buffer are lost", pending)
+
+
 class Updatable(Protocol):
     """What a buffer needs of a client: sketches with the methods of `Sketch`."""
 
@@ -269,7 +275,10 @@ class _Sending:
             self._closing = True
             try:
                 self._drain_all(timeout)
-            finally:  # interrupted, too
+            except BaseException:  # interrupted: nobody else says what is lost
+                log_lost(self.queue.pending)
+                raise
+            finally:
                 self._closed = True
                 self._changed.notify_all()
             lost, last = self.queue.waiting(), self.queue.last_failure

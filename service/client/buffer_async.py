@@ -11,11 +11,11 @@ from types import TracebackType
 from typing import Self
 
 from service.client import buffer_batches as batches
-from service.client.buffer import Updatable, request
+from service.client.buffer import Updatable, log_lost, request
 from service.client.buffer_batches import Batch, Layout
 from service.client.buffer_errors import Refusal, UpdatesPending, UpdatesRefused
 from service.client.buffer_queue import BufferQueue
-from service.client.errors import RateLimited, Unavailable
+from service.client.errors import RateLimited, Unavailable, Unreachable
 from service.client.inputs import checked_name
 
 #: Told of a batch that was dropped, and why; what it returns is awaited where it can be.
@@ -26,7 +26,8 @@ class AsyncUpdateBuffer:
     """`UpdateBuffer` for one event loop: what blocks there is awaited here.
 
     Tasks send; when the loop ends, what waits is lost and a warning (ResourceWarning) says how
-    much, so use it as an async context manager, or await `close`.
+    much, so use it as an async context manager, or await `close`. Whoever cancels all tasks of the
+    loop cancels these too; others take their place. In another loop it raises RuntimeError.
     """
 
     def __init__(
@@ -87,8 +88,9 @@ class AsyncUpdateBuffer:
         sending.check()
         if not self._queue.has_room(batches.size(columns)) and not sending.is_sender():
             await sending.wait_for_room(batches.size(columns), self._add_timeout)
-        if self._queue.add(sketch, operand, layout, columns, sending.clock()):
-            sending.start()
+        changed = self._queue.add(sketch, operand, layout, columns, sending.clock())
+        sending.start()
+        if changed:
             sending.changed()
 
     async def flush(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - as its twin
@@ -143,6 +145,8 @@ class _Sending:
         self._coalesce = coalesce
         self._senders = senders
         self._tasks: list[asyncio.Task[None]] = []
+        #: That of the first update; its tasks and the client's connections live in no other.
+        self._loop: asyncio.AbstractEventLoop | None = None
         #: Those who wait for any change of the queue.
         self._waiters: set[asyncio.Future[None]] = set()
         self._forgotten = False
@@ -152,17 +156,27 @@ class _Sending:
 
     def check(self) -> None:
         """Raise what is to be told before anything is added."""
+        self._check_loop()
         if self._closed or (self._closing and not self.is_sender()):
             raise ValueError("the buffer is closed")
         if refusals := self._queue.take_refusals():
             raise UpdatesRefused(refusals)
 
+    def _check_loop(self) -> None:
+        if self._loop is not None and self._loop is not asyncio.get_running_loop():
+            raise RuntimeError("an AsyncUpdateBuffer does not change loops: make one in this loop")
+
     def is_sender(self) -> bool:
         return asyncio.current_task() in self._tasks
 
     def start(self) -> None:
-        if not self._tasks:
-            self._tasks = [asyncio.create_task(self._run()) for _ in range(self._senders)]
+        """See to it that there are senders: of the first, or in the place of cancelled ones."""
+        self._loop = asyncio.get_running_loop()
+        self._tasks = [task for task in self._tasks if not task.done()]
+        for _ in range(self._senders - len(self._tasks)):
+            task = asyncio.create_task(self._run())
+            task.add_done_callback(lambda _: self.changed())
+            self._tasks.append(task)
 
     def changed(self) -> None:
         """Wake everyone who waits."""
@@ -194,10 +208,12 @@ class _Sending:
                 raise UpdatesPending(
                     self._queue.pending, "nothing of this call was added", self._queue.last_failure
                 )
+            self.start()
             await self._wait(left)
             self.check()
 
     async def flush(self, seconds: float | None) -> None:
+        self._check_loop()
         if self.is_sender():
             raise RuntimeError("on_error must not flush: it would wait for itself")
         if self._closed or (self._closing and not self.is_sender()):
@@ -216,6 +232,7 @@ class _Sending:
             left = None if end is None else end - time.monotonic()
             if (left is None and queue.stuck(serial, since)) or (left is not None and left <= 0):
                 return queue.waiting_upto(serial)
+            self.start()
             await self._wait(left)
         return 0
 
@@ -227,6 +244,7 @@ class _Sending:
                 return
 
     async def close(self, seconds: float | None) -> None:
+        self._check_loop()
         if self.is_sender():
             raise RuntimeError("on_error must not close: it would wait for itself")
         if self._closing:
@@ -234,7 +252,10 @@ class _Sending:
         self._closing = True
         try:
             await self._drain_all(seconds)
-        finally:  # cancelled, too
+        except BaseException:  # cancelled: nobody else says what is lost
+            log_lost(self._queue.pending)
+            raise
+        finally:
             self._closed = True
             for task in self._tasks:
                 task.cancel()
@@ -274,10 +295,22 @@ class _Sending:
             await request(self._client, batch, batch.columns(self._coalesce))
         except (Unavailable, RateLimited) as error:
             self._queue.put_back(batch, error, self.clock())
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or not task.cancelling():  # somebody cancelled the request alone
+                failure = Unreachable("unreachable", "the request was cancelled")
+                self._queue.put_back(batch, failure, self.clock())
+                return
+            self._queue.give_back(batch, self.clock())
+            raise
         except Exception as error:  # noqa: BLE001 - whatever it is, nobody else would hear of it
-            if (refusal := await self._tell(batch, error)) is not None:
-                self._queue.refusals.append(refusal)
-            self._queue.refuse(batch)
+            refusal: Refusal | None = Refusal(batch.sketch, batch.operand, batch.numbers, error)
+            try:
+                refusal = await self._tell(batch, error)
+            finally:  # cancelled, too; then a call raises it
+                if refusal is not None:
+                    self._queue.refusals.append(refusal)
+                self._queue.refuse(batch)
         else:
             self._queue.done(batch)
 

@@ -163,6 +163,12 @@ class BufferQueue:
         self._under_way.discard(lane)
         self._push(batch)
 
+    def give_back(self, batch: Batch, now: float) -> None:
+        """Whoever was to send it gave up, which tells nothing of the service: it goes again."""
+        batch.at = now
+        self._under_way.discard((batch.sketch, batch.operand))
+        self._push(batch)
+
     def _leave(self, batch: Batch) -> None:
         lane = (batch.sketch, batch.operand)
         queue = self._lanes[lane]

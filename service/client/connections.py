@@ -41,6 +41,11 @@ class Connection:
 
     def _seconds(self, timeout: float | None) -> float:
         """The timeout of one call. Raises RuntimeError where the client cannot be used."""
+        self._check()
+        return self._timeout if timeout is None else checked_timeout(timeout)
+
+    def _check(self) -> None:
+        """Raise RuntimeError where the client cannot be used."""
         if self._closed:
             raise RuntimeError(f"{self!r} cannot be used any more")
         if self._process != os.getpid():
@@ -48,7 +53,6 @@ class Connection:
                 f"{self!r} was made before this process was forked, and shares its connections "
                 "with the parent: make another one here"
             )
-        return self._timeout if timeout is None else checked_timeout(timeout)
 
     def _warn_unclosed(self) -> bool:
         """Whether it was left open. tracemalloc, if on, lets Python say where it was made."""

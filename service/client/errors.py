@@ -31,6 +31,8 @@ class SketchdError(Exception):
     code: stable, of docs/errors.md; "unreachable" where no answer came. status: of HTTP, also
     when gRPC answered; 0 where no answer came. retry_after: seconds, where trying again later may
     help. request_id: what the service's log calls the request, None where it is not known.
+    uncertain: whether an earlier attempt of the same call ended without a clear answer, so that a
+    change may have been applied all the same.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class SketchdError(Exception):
         self.fields = fields
         self.retry_after = retry_after
         self.request_id = request_id
+        self.uncertain = False
 
 
 class InvalidRequest(SketchdError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Sequence
 from typing import Any, Final, TypeVar, cast
@@ -138,6 +139,12 @@ class AsyncGrpcTransport:
                 messages.append(await answered)
         except grpc.RpcError as error:
             end = _error(error, seconds)
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # Of the call alone: the channel was closed. Raised on, it would end the caller's task.
+            raise Unreachable("unreachable", "the client was closed") from error
         return _answer(operation, messages, end)
 
     def _callable(self, request: grpc_wire.Request) -> Any:

@@ -50,7 +50,13 @@ def answer_of(operation: ops.Operation[Answer], response: Response) -> Answer:
     if not 200 <= response.status < 300:
         raise _error_of(response)
     try:
-        return cast(Answer, _READERS[type(operation)](response))
+        found = _READERS[type(operation)](response)
+        if isinstance(operation, ops.AddMany):
+            places = range(len(operation.parts))
+            found = _with_settled(operation, dict(zip(places, found, strict=True)))
+        elif isinstance(operation, ops.DrawMany):
+            found = _with_settled(operation, dict(zip(operation.pending(), found, strict=True)))
+        return cast(Answer, found)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise ServiceFailed(
             UNINTELLIGIBLE,
@@ -58,6 +64,12 @@ def answer_of(operation: ops.Operation[Answer], response: Response) -> Answer:
             status=response.status,
             request_id=response.headers.get("x-request-id"),
         ) from error
+
+
+def _with_settled(operation: ops.AddMany | ops.DrawMany, found: dict[int, Any]) -> list[Any]:
+    """The results of all parts, in order; an earlier one counts."""
+    results = found | dict(operation.settled)
+    return [results[at] for at in range(len(operation.parts))]
 
 
 def error_of(

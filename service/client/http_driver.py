@@ -11,6 +11,7 @@ import httpx
 from service.client import http_answers, http_wire
 from service.client.addresses import Address, Tls
 from service.client.errors import Unreachable
+from service.client.http_deadlines import DeadlineBackend
 from service.client.operations import Operation
 from service.client.retry import Broken, no_answer
 
@@ -79,20 +80,19 @@ class HttpTransport:
     def __init__(self, address: Address, key: str | None, tls: Tls | None, tensors: bool) -> None:
         self._origin = _Origin(address, key, tls)
         self._http = httpx.HTTPTransport(**self._origin.options)
+        pool = cast(Any, self._http)._pool  # httpx lets nobody give a backend
+        pool._network_backend = backend = DeadlineBackend(pool._network_backend)
+        self._deadline = backend.deadline
         self._tensors = tensors
 
     def send(self, operation: Operation[Answer], seconds: float) -> Answer:
         """One attempt, over after about so many seconds. Raises SketchdError."""
         asked = http_wire.request_of(operation, self._tensors)
-        until = time.monotonic() + seconds
-        pieces = []
+        self._deadline.at = time.monotonic() + seconds
         try:
             response = self._http.handle_request(self._origin.request(asked, seconds))
             try:
-                for piece in cast(httpx.SyncByteStream, response.stream):
-                    pieces.append(piece)
-                    if time.monotonic() > until:
-                        raise no_answer(seconds)
+                pieces = list(cast(httpx.SyncByteStream, response.stream))
             finally:
                 response.close()
         except httpx.TransportError as error:

@@ -172,12 +172,17 @@ def _add_snapshot(op: ops.AddSnapshot, _: bool) -> Request:
 
 
 def _add_many(op: ops.AddMany, _: bool) -> Request:
-    parts = [{"sketch": part.sketch} | _add_fields(part) for part in op.parts]
+    # A part's key is made of its place, so one that is settled keeps it, with nothing to apply.
+    parts = [
+        {"sketch": part.sketch} | ({} if at in op.settled else _add_fields(part))
+        for at, part in enumerate(op.parts)
+    ]
     return _json("POST", "/v1/updates", {"updates": parts}, op.key)
 
 
 def _draw_many(op: ops.DrawMany, _: bool) -> Request:
-    parts = [{"sketch": part.sketch} | _draw_fields(part) for part in op.parts]
+    asked = [op.parts[at] for at in op.pending()]
+    parts = [{"sketch": part.sketch} | _draw_fields(part) for part in asked]
     return _json("POST", "/v1/samples", {"requests": parts})
 
 

@@ -30,6 +30,7 @@ from service.client.arrays import numbers
 from service.client.async_sketch import AsyncSketch
 from service.client.buffer_batches import Layout
 from service.client.errors import Conflict, FieldError, InvalidRequest, NotFound, SketchdError
+from service.client.http_answers import UNINTELLIGIBLE
 from service.client.inputs import whole
 from service.client.sync_sketch import Sketch
 from sketch_core import batch as core_batch
@@ -44,7 +45,7 @@ from sketch_core.spec import OPERANDS
 _NOT_OF_SPEC: Final = ("ttl_seconds",)
 #: Increments that are folded together, at least.
 _FOLD_NUMBERS: Final = 8192
-#: After these nothing of the request was applied, if no earlier attempt might have been.
+#: After these nothing of the request was applied, if no attempt before might have been.
 _SURELY_REFUSED: Final = (InvalidRequest, NotFound, Conflict)
 
 
@@ -278,7 +279,7 @@ class LocalSketch:
     def _failed(self, error: BaseException) -> None:
         """The oldest was not acknowledged; those after it, which nobody sent, share its fate."""
         oldest = self._shipments[0]
-        if oldest.uncertain or not isinstance(error, _SURELY_REFUSED):
+        if oldest.uncertain or not _surely_refused(error):
             oldest.uncertain = True
             return
         returned = [(one, from_snapshot(one.data, self._spec)) for one in self._shipments]
@@ -288,6 +289,13 @@ class LocalSketch:
                     self._sketch.merge(state, (operand,))
                 self._changed.update(one.operands)
         self._shipments.clear()
+
+
+def _surely_refused(error: BaseException) -> bool:
+    """Whether the service itself refused it, and no attempt before may have been applied."""
+    return (
+        isinstance(error, _SURELY_REFUSED) and not error.uncertain and error.code != UNINTELLIGIBLE
+    )
 
 
 def _refused(error: SketchError, code: str = "invalid") -> SketchdError:

@@ -43,6 +43,10 @@ class Operation(Generic[Answer]):
         """What is left to ask after such an answer."""
         return self
 
+    def partly(self, error: SketchdError) -> Answer | None:  # noqa: ARG002
+        """The answer in parts, those without one having failed with `error`. None for the whole."""
+        return None
+
 
 @dataclass(frozen=True, slots=True)
 class Create(Operation[answers.Info]):
@@ -198,14 +202,13 @@ Result = TypeVar("Result")
 class _Many(Operation[list[Result | SketchdError]], Generic[Part, Result]):
     """Operations of one type in one exchange; each has a result of its own, in their order.
 
-    settled: results of earlier attempts, by position. whole: whether a retry sends all parts again
-    (they share a key, by their places), or only those without a result.
+    settled: results of earlier attempts, by position; these parts are not sent again, since what is
+    sent counts in a tenant's rate.
     """
 
     parts: tuple[Part, ...]
     key: str
     settled: Mapping[int, Result | SketchdError]
-    whole: bool
 
     def unsettled(self, answer: list[Result | SketchdError]) -> SketchdError | None:
         """The retryable error of a part that asks for the longest pause."""
@@ -216,14 +219,18 @@ class _Many(Operation[list[Result | SketchdError]], Generic[Part, Result]):
         self, answer: list[Result | SketchdError]
     ) -> Operation[list[Result | SketchdError]]:
         """The same without the parts that are settled."""
-        if self.whole:
-            return self
         settled = {
             at: one
             for at, one in enumerate(answer)
             if not (isinstance(one, SketchdError) and retryable(one))
         }
         return replace(self, settled=settled)
+
+    def partly(self, error: SketchdError) -> list[Result | SketchdError] | None:
+        """What earlier attempts settled stays so."""
+        if not self.settled:
+            return None
+        return [self.settled.get(at, error) for at in range(len(self.parts))]
 
     def pending(self) -> list[int]:
         """Positions still to be asked."""

@@ -58,6 +58,12 @@ class Attempts:
         """Whether `error` says that an earlier attempt, whose answer never came, did it."""
         return self._uncertain and operation.done_by(error)
 
+    def told(self, error: SketchdError) -> SketchdError:
+        """The error as the caller sees it, after all attempts."""
+        found = told(error)
+        found.uncertain = self._uncertain
+        return found
+
     def pause_after(self, error: SketchdError, now: float, chance: float) -> float | None:
         """Seconds to wait before the next attempt; None where there is to be none.
 

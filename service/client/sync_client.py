@@ -17,7 +17,7 @@ from service.client.answers import Acknowledgement, Info, Plan, Sample
 from service.client.buffer import OnError, UpdateBuffer
 from service.client.connections import Connection
 from service.client.errors import SketchdError
-from service.client.retry import Attempts, Retry, told
+from service.client.retry import Attempts, Retry
 from service.client.sync_sketch import Sketch
 
 Answer = TypeVar("Answer")
@@ -177,13 +177,17 @@ class Client(Connection):
         """Ask until there is an answer, or an error that another attempt would not mend."""
         attempts = Attempts(self._retry, self._seconds(timeout), time.monotonic())
         while True:
+            self._check()  # it may have been closed since the last attempt
             answer: Answer | None = None
             error: SketchdError | None
             try:
                 answer = self._transport.send(operation, attempts.remaining(time.monotonic()))
                 error = operation.unsettled(answer)
             except SketchdError as failure:
-                error = failure
+                error, answer = failure, operation.partly(failure)
+            except Exception:
+                self._check()
+                raise
             if error is None:
                 return answer  # type: ignore[return-value]
             if attempts.worked_before(operation, error):
@@ -192,7 +196,7 @@ class Client(Connection):
             if pause is None:
                 if answer is not None:
                     return answer
-                raise told(error)
+                raise attempts.told(error)
             if answer is not None:
                 operation = operation.narrowed(answer)
             time.sleep(pause)

@@ -192,3 +192,73 @@ async def test_a_forgotten_buffer_warns_and_sends_all_the_same() -> None:
     gc.collect()
     await asyncio.wait_for(came.wait(), PATIENCE)
     await asyncio.wait_for(asyncio.gather(*tasks), PATIENCE)
+
+
+async def test_whoever_cancels_all_tasks_loses_nothing() -> None:
+    asked, sink = asyncio.Event(), Sink()
+    buffer = AsyncUpdateBuffer(AsyncSink(sink, asked.wait), max_delay=0.0)
+    await buffer.add("a", [1], [1.0])
+    await asyncio.sleep(0)  # it is on its way
+    for _ in range(2):
+        for task in buffer._sending._tasks:
+            task.cancel()
+        await asyncio.sleep(0)
+        await buffer.add("a", [2], [1.0])
+    asked.set()
+    await asyncio.wait_for(buffer.close(), PATIENCE)
+    assert sink.applied == {("a", "y", 1): 1.0, ("a", "y", 2): 2.0}
+
+
+async def test_a_cancelled_on_error_leaves_the_refusal_to_a_call() -> None:
+    told = asyncio.Event()
+
+    async def on_error(batch: Batch, error: BaseException) -> None:
+        told.set()
+        await asyncio.Event().wait()
+
+    sink = AsyncSink(Sink(before=no_such_sketch))
+    buffer = AsyncUpdateBuffer(sink, max_delay=0.0, on_error=on_error)
+    await buffer.add("a", [1], [1.0])
+    await asyncio.wait_for(told.wait(), PATIENCE)
+    for task in buffer._sending._tasks:
+        task.cancel()
+    with pytest.raises(UpdatesRefused, match="no such sketch"):
+        await asyncio.wait_for(buffer.flush(), PATIENCE)
+    await buffer.close()
+
+
+async def test_a_request_cancelled_by_others_is_sent_again() -> None:
+    sink, failures = Sink(), iter([asyncio.CancelledError()])
+
+    async def cancelled_once() -> None:
+        for failure in failures:
+            raise failure
+
+    async with AsyncUpdateBuffer(AsyncSink(sink, cancelled_once)) as buffer:
+        await buffer.add("a", [1], [1.0])
+        await asyncio.wait_for(buffer.flush(PATIENCE), PATIENCE)
+    assert sink.applied == {("a", "y", 1): 1.0}
+
+
+@pytest.mark.parametrize("method", ["flush", "close", "add"])
+def test_another_loop_is_told_of_and_does_not_hang(method: str) -> None:
+    buffer = AsyncUpdateBuffer(AsyncSink(Sink()))
+    asyncio.run(buffer.add("a", [1], [1.0]))
+
+    async def ask() -> None:
+        await asyncio.wait_for(getattr(buffer, method)(*given), PATIENCE)
+
+    given = ("a", [1], [1.0]) if method == "add" else ()
+    with pytest.raises(RuntimeError, match="does not change loops"):
+        asyncio.run(ask())
+    assert buffer.pending == 1
+    buffer._sending._closed = True  # nobody can any more
+
+
+async def test_a_cancelled_close_logs_what_is_lost(caplog: pytest.LogCaptureFixture) -> None:
+    buffer = AsyncUpdateBuffer(AsyncSink(Sink(), asyncio.Event().wait))
+    await buffer.add("a", [1, 2], [1.0, 1.0])
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await buffer.close()
+    assert "2 increments of a buffer are lost" in caplog.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 import time
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 from service.client import (
+    Acknowledgement,
     NotFound,
     RateLimited,
     Retry,
@@ -185,6 +187,36 @@ def test_a_silent_service_costs_no_more_than_the_timeout(
     assert [type(one) for one in results] == [Unreachable] * 3
 
 
+@pytest.mark.parametrize("slow", ["head", "body", "upload"])
+def test_a_slow_service_costs_no_more_than_the_timeout(face: str, slow: str) -> None:
+    head = b"HTTP/1.1 200 OK\r\n"
+    started = head + (b"content-length: 999\r\n\r\n" if slow == "body" else b"x: ")
+
+    def serve(connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            connection.recv(1 << 16)
+            if slow != "upload":
+                connection.sendall(started)
+            for _ in range(40):
+                time.sleep(0.05)
+                if slow == "upload":
+                    connection.recv(1 << 18)
+                else:
+                    connection.sendall(b"x")
+
+    with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor(1) as pool:
+        served = pool.submit(lambda: serve(listening.accept()[0]))
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        with rig.connected(face, url, timeout=0.5, retry=Retry(attempts=1)) as client:
+            sketch = client.sketch("a")
+            width = 4_000_000 if slow == "upload" else 1
+            began = time.monotonic()
+            with pytest.raises(Unreachable, match=r"no answer came within 0\.5 s"):
+                sketch.update_rows([1], np.ones((1, width)))
+            assert time.monotonic() - began < 1.5
+        served.result()
+
+
 def test_pauses_end_with_the_timeout(transport: str, face: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -256,6 +288,24 @@ def test_rates_are_waited_for(transport: str, face: str) -> None:
                 _ask(impatient, 50)
             assert caught.value.retry_after == 1
             assert caught.value.status == 429
+
+
+def test_rates_are_waited_for_by_the_parts_that_are_left(transport: str, face: str) -> None:
+    with rig.served(bootstrap_admin_key="k" * 40) as service:
+        service.http.headers["authorization"] = f"Bearer {'k' * 40}"
+        quota = {"updates_per_second": 100}
+        service.http.put("/v1/admin/tenants/slow", json=quota).raise_for_status()
+        made = service.http.post("/v1/admin/keys", json={"tenant": "slow", "role": "write"})
+        url = rig.url_of(service, transport)
+        updates = [Update(f"s{at}", np.arange(50), np.ones(50)) for at in range(6)]
+        updates[3:3] = [Update("nobody", [1], [1.0])]
+        with rig.connected(face, url, key=made.json()["key"], timeout=30.0) as client:
+            for at in range(6):
+                client.create(f"s{at}", rig.SMALL)
+            kinds = [type(one) for one in client.update_many(updates)]
+            assert kinds == [Acknowledgement] * 3 + [NotFound] + [Acknowledgement] * 3
+            for at in range(6):
+                assert client.sketch(f"s{at}").estimate([1]).value.tolist() == [1.0]
 
 
 def _ask(client: Any, times: int) -> None:

@@ -6,15 +6,26 @@ import gc
 import os
 import subprocess
 import sys
+import time
 import traceback
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from service.client import AsyncClient, Client, Conflict, Retry, Tls, Unauthorized
+from service.client import (
+    AsyncClient,
+    Client,
+    Conflict,
+    Retry,
+    Tls,
+    Unauthorized,
+    Unreachable,
+    Update,
+)
 from service.client.addresses import parse
 from tests.client import rig
 from tests.client.proxy import between
@@ -98,6 +109,28 @@ def test_a_closed_client_says_so(service: Any, transport: str, face: str) -> Non
             sketch.info()
         with pytest.raises(RuntimeError, match="closed"):
             client.update_many([])
+
+
+@pytest.mark.parametrize("transport", rig.TRANSPORTS)
+def test_a_client_closed_under_a_call_says_so(service: Any, transport: str, face: str) -> None:
+    with between(rig.port_of(service, transport)) as proxy:
+        url = f"{transport}://127.0.0.1:{proxy.port}"
+        with (
+            ThreadPoolExecutor(2) as pool,
+            rig.connected(face, url, timeout=2.0) as client,
+        ):
+            client.plan(rig.SMALL)  # it is connected
+            proxy.stall()
+            one = pool.submit(client.sketch("a").info)
+            many = pool.submit(client.update_many, [Update("a", [1], [1.0])] * 2)
+            time.sleep(0.3)
+            client.close()
+            with pytest.raises((RuntimeError, Unreachable)):
+                one.result(20)
+            failed = many.exception(20)
+            assert isinstance(failed, RuntimeError) or failed is None
+            if failed is None:
+                assert all(isinstance(result, Unreachable) for result in many.result())
 
 
 def _left_open(kind: Any, url: str) -> None:

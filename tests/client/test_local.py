@@ -212,6 +212,49 @@ def test_a_doubtful_shipment_binds_to_its_sketch_until_it_is_discarded(
     assert other.estimate([1, 2]).value.tolist() == [0.0, 1.0]
 
 
+@pytest.mark.parametrize("code", ["body_too_slow", "unintelligible"])
+def test_a_refusal_after_a_lost_answer_within_a_call_leaves_it_in_doubt(
+    plain: Client, proxy: Proxy, name: str, code: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = plain.create(name, SKETCHED)
+    local = LocalSketch(SKETCHED)
+    local.update([1], [1.0])
+    with Client(f"http://127.0.0.1:{proxy.port}") as client:
+        send, attempts = client._transport.send, iter(range(3))
+
+        def refused_second(operation: Any, seconds: float) -> Any:
+            if next(attempts) == 1:
+                raise InvalidRequest(code, "not now", status=408)
+            return send(operation, seconds)
+
+        monkeypatch.setattr(client._transport, "send", refused_second)
+        proxy.lose_answer(local.snapshot()[-16:], lambda: bool(there.estimate([1]).value[0]))
+        with pytest.raises(InvalidRequest) as caught:
+            local.ship(client.sketch(name))
+        assert caught.value.uncertain
+        local.ship(client.sketch(name))
+    assert there.estimate([1]).value.tolist() == [1.0]
+
+
+def test_a_proxys_refusal_leaves_a_shipment_in_doubt(plain: Client, name: str) -> None:
+    there = plain.create(name, SKETCHED)
+    local = LocalSketch(SKETCHED)
+    local.update([1], [1.0])
+
+    class Refused:
+        name = there.name
+
+        def add_snapshot(self, *_: object, **__: object) -> None:
+            raise NotFound("unintelligible", "an answer of status 404", status=404)
+
+    refused: Any = Refused()
+    with pytest.raises(NotFound):
+        local.ship(refused)
+    assert local.unacknowledged == ("y",)
+    local.ship(there)
+    assert there.estimate([1]).value.tolist() == [1.0]
+
+
 def test_threads_fold_and_ship_at_once(plain: Client, name: str, rng: np.random.Generator) -> None:
     direct = plain.create(f"{name}-direct", SKETCHED)
     shipped = plain.create(f"{name}-shipped", SKETCHED)

@@ -282,6 +282,16 @@ def test_a_batch_over_the_limit_is_refused_whole(client: Any, name: str) -> None
     assert sketch.info().updates == 0
 
 
+def test_an_update_over_the_limit_is_refused_alone(client: Any, name: str) -> None:
+    client.create(name, rig.SMALL)
+    large = Update(name, np.zeros(1_100_000, np.int64), np.ones(1_100_000))
+    updates = [Update(name, [at], [1.0]) for at in range(4)]
+    done = client.update_many([*updates[:2], large, *updates[2:]])
+    assert isinstance(done.pop(2), InvalidRequest)
+    assert all(isinstance(one, Acknowledgement) for one in done)
+    assert client.sketch(name).estimate([0, 1, 2, 3]).value.tolist() == [1.0] * 4
+
+
 def test_many_questions_may_leave_the_count_to_their_sketches(client: Any, name: str) -> None:
     sketch = client.create(name, {**rig.SMALL, "samples": 4096})
     sketch.update(np.arange(1000), np.ones(1000))

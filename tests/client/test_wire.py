@@ -223,7 +223,7 @@ def test_ends_of_calls_without_details() -> None:
 
 def test_a_stream_that_ended_early_leaves_the_rest_to_another_attempt() -> None:
     adds = tuple(_add(index=[at], delta=[1.0]) for at in range(3))
-    asked = ops.AddMany(adds, "key", {}, whole=False)
+    asked = ops.AddMany(adds, "key", {})
     done = pb.UpdateResult(response=pb.UpdateResponse(accepted=1, version="v"))
     end = Unreachable("unreachable", "gone")
     results = grpc_answers.results_of(asked, [done.SerializeToString()], end)
