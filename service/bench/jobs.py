@@ -8,7 +8,7 @@ from typing import Final
 #: Of sketchd.v1.UpdateRequest, as tags of length-delimited fields.
 _SKETCH_TAG: Final = b"\x0a"
 _SAFETENSORS_TAG: Final = b"\x42"
-_KEY_TAG: Final = b"\x52"
+_KEY_TAG: Final = b"\x4a"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,14 @@ import time
 from collections import Counter
 
 import numpy as np
+import pytest
 
 from benchmarks.measuring import ingest_streams
 from service import request_bodies
-from service.bench.jobs import http_job
+from service.bench.jobs import grpc_job, http_job
 from service.bench.sender_processes import send_all
 from service.bench.senders import Client, Plan
+from service.protos.sketchd.v1 import sketchd_pb2 as pb
 from sketch_core.codec import to_snapshot
 from sketch_core.sketch import new_sketch
 from tests.service.rig import reference
@@ -63,6 +65,18 @@ def test_the_reference_is_the_state_of_the_batches_one_by_one(rng: np.random.Gen
         sent = [batch for batch, many in zip(batches, times, strict=True) for _ in range(many)]
         assert source.snapshot(form, times) == to_snapshot(reference(source.spec, sent))
     assert source.snapshot("json", [0] * 4) == to_snapshot(new_sketch(source.spec))
+
+
+@pytest.mark.parametrize("tensors", [False, True])
+def test_a_message_over_grpc_carries_all_that_it_was_given(tensors: bool) -> None:
+    """A field of another number would be skipped in silence."""
+    body = b"t" * 200 if tensors else pb.UpdateRequest(index=[3], delta=[2.0]).SerializeToString()
+    sent = grpc_job("update", "name", body, updates=1, tensors=tensors).over_grpc(b"k-1")
+    whole = pb.UpdateRequest(sketch="name", idempotency_key="k-1")
+    whole.MergeFrom(
+        pb.UpdateRequest(safetensors=body) if tensors else pb.UpdateRequest.FromString(body)
+    )
+    assert pb.UpdateRequest.FromString(sent) == whole
 
 
 def keys_of(listening: socket.socket, statuses: list[int], seen: list[bytes]) -> None:
