@@ -13,7 +13,7 @@ import pytest
 from benchmarks.measuring import ingest_streams
 from service import request_bodies
 from service.bench.jobs import grpc_job, http_job
-from service.bench.sender_processes import send_all
+from service.bench.sender_processes import Senders, send_all
 from service.bench.senders import Client, Plan
 from service.protos.sketchd.v1 import sketchd_pb2 as pb
 from sketch_core.codec import to_snapshot
@@ -146,3 +146,27 @@ def test_at_a_rate_latency_counts_from_the_time_of_the_request() -> None:
     assert len(taken) + sent.unsent == rate * seconds
     for at, waited in enumerate(taken):
         assert waited >= (at + 1) * pause - at / rate - 1e-3
+
+
+@pytest.mark.parametrize("rate", [0.1, None])
+def test_stopped_while_warming_up_it_sends_nothing_more(rate: float | None) -> None:
+    """Clients whose next time is far away do not wait for it, and no figure is made of nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        host, port = listening.getsockname()
+        answering = [threading.Thread(target=slow, args=(listening, 0.01)) for _ in range(3)]
+        for one in answering:
+            one.start()
+        clients = [Client(host, port, [0])] * 3
+        plan = Plan([http_job("a", "POST", "/a")], clients, 60.0, warmup=60.0, rate=rate)
+        with Senders([plan]) as senders:
+            senders.go()
+            time.sleep(0.5)
+            before = time.perf_counter()
+            senders.stop()
+            sent = senders.found()
+        assert time.perf_counter() - before < 5
+        for one in answering:
+            one.join()
+    assert sent.warm[0] == 1 if rate else sent.warm[0] > 3
+    assert (sent.answered, sent.unsent) == (Counter(), 0)
+    assert (sent.cpu, sent.busiest, sent.ended - sent.started) == (0.0, 0.0, 0.0)
