@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import httpx
@@ -17,6 +18,7 @@ from service.bench import main
 from service.bench.control import Counted, HttpControl
 from service.bench.options import InvalidOption, parse
 from service.bench.processes import serve
+from service.bench.requests import clients_of
 from service.demo.client import started_service
 from tests.tidy.tree import ROOT
 
@@ -229,3 +231,14 @@ def test_the_document_shows_commands_that_can_be_given(
         parse(["serve", "--help"])
     shown = capsys.readouterr().out
     assert [option for option in sorted(named) if option not in shown] == []
+
+
+def test_the_turns_of_many_clients_take_little_memory() -> None:
+    options = parse(["serve", "--clients", "200", "--sketches", "1000"])
+    tracemalloc.start()
+    clients = clients_of(options, "127.0.0.1", 1)
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    turns = sum(len(one.turns) for one in clients)
+    assert held < 6 * turns
+    assert {type(one.turns[0]) for one in clients} == {int}
