@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
+
+from service.settings import Settings
 
 #: Formats, and whether they go over gRPC.
 FORMATS: Final = {"json": False, "safetensors": False, "grpc": True, "grpc-stream": True}
@@ -169,6 +171,11 @@ def parse(arguments: Sequence[str] | None) -> Options:
     )  # fmt: skip
 
 
+#: Settings that the command gives the service it starts, or that it could not speak to it with.
+_OWN: Final = frozenset({
+    "host", "port", "grpc_port", "store", "access", "bootstrap_admin_key", "tls_certificate",
+    "tls_key", "tls_client_ca",
+})  # fmt: skip
 #: Least and most of each number: what one machine can send and hold.
 _BOUNDS: Final[dict[str, tuple[float, float]]] = {
     "sketches": (1, 100_000),
@@ -195,6 +202,8 @@ def _bounded(given: argparse.Namespace) -> None:
         path = getattr(given, name)
         if path is not None and not path.parent.is_dir():
             raise InvalidOption(f"--{name}: there is no folder {path.parent}")
+    if given.ca is not None and not given.ca.is_file():
+        raise InvalidOption(f"--ca: there is no file {given.ca}")
 
 
 def _url(text: str) -> Url:
@@ -223,6 +232,12 @@ def _mix(text: str) -> tuple[int, int]:
 
 def _setting(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
-    if not equals or not name.isidentifier():
-        raise InvalidOption(f"--set {text}: NAME=VALUE, such as workers=2")
-    return name.lower(), value
+    # Never the value: it may be a secret.
+    if not equals:
+        raise InvalidOption(f"--set {name}: NAME=VALUE, such as workers=2")
+    found = name.lower()
+    if found not in {one.name for one in fields(Settings)}:
+        raise InvalidOption(f"--set {name}: no such setting")
+    if found in _OWN:
+        raise InvalidOption(f"--set {name}: not of a service that is started for the run")
+    return found, value

@@ -194,6 +194,10 @@ def test_a_service_that_dies_leaves_a_report(tmp_path: Path) -> None:
         (["--sketches", "0"], "--sketches"),
         (["--rate", "0"], "--rate"),
         (["--set", "workers"], "--set"),
+        (["--set", "worker=2"], "--set worker"),
+        (["--set", "module=x"], "--set module"),
+        (["--set", "store=redis://:secret@x:1"], "--set store: "),
+        (["--ca", "/no/such/file"], "--ca"),
         (["--plot", "/no/such/folder/x.png"], "--plot"),
     ],
 )
@@ -203,7 +207,30 @@ def test_what_it_cannot_be_asked(
     with pytest.raises(InvalidOption, match=named):
         parse(["serve", *given])
     assert main(["serve", *given]) == 2
-    assert named in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert named in said
+    assert "secret" not in said
+
+
+def test_a_picture_that_cannot_be_is_refused_before_the_run(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main([*QUICK, "--plot", "x.xyz"]) == 2
+    assert "svg" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "matplotlib.backend_bases", None)
+    assert main([*QUICK, "--plot", "x.png"]) == 1
+    printed = capsys.readouterr()
+    assert "pip install 'sketchd[demo]'" in printed.err
+    assert printed.out == ""
+
+
+def test_figures_that_cannot_be_written_are_said_in_a_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*QUICK, "--json", str(tmp_path)]) == 1
+    printed = capsys.readouterr()
+    assert "every sketch holds what was acknowledged" in printed.out
+    assert str(tmp_path) in printed.err
 
 
 @pytest.mark.parametrize("scheme", ["http", "grpc"])
