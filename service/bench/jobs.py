@@ -80,6 +80,11 @@ def grpc_job(
     return Job(kind, head, body, sketch, updates)
 
 
+def authority(host: str, port: int) -> str:
+    """Both in one; an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def field_bytes(tag: bytes, value: bytes) -> bytes:
     """A length-delimited field of a protobuf message."""
     return tag + _varint(len(value)) + value

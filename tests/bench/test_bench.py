@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tracemalloc
@@ -17,7 +18,7 @@ import pytest
 from service.bench import main
 from service.bench.control import Counted, HttpControl
 from service.bench.options import InvalidOption, parse
-from service.bench.processes import serve
+from service.bench.processes import free_port, serve
 from service.bench.requests import clients_of
 from service.demo.client import started_service
 from tests.tidy.tree import ROOT
@@ -87,6 +88,27 @@ def test_over_grpc_too(form: str, more: list[str], tmp_path: Path) -> None:
     assert found["counts"]["agree"]
     assert found["errors"] == {}
     assert found["lost"] == 0
+
+
+@pytest.mark.parametrize("scheme", ["http", "grpc"])
+def test_at_an_address_of_ipv6(scheme: str, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_INET6) as probe:
+        try:
+            probe.bind(("::1", 0))
+        except OSError:
+            pytest.skip("no IPv6 here")
+    port = free_port()
+    command = [sys.executable, "-m", "service", "serve", "--host", "::1", "--store", "memory://"]
+    at = {"http": "--port", "grpc": "--grpc-port"}
+    ports = [word for one in at for word in (at[one], str(port) if one == scheme else "0")]
+    log = (tmp_path / "log").open("wb")
+    with log, subprocess.Popen([*command, *ports], stderr=subprocess.PIPE, stdout=log) as service:
+        assert service.stderr is not None
+        try:
+            assert b"ready" in service.stderr.readline()
+            assert main([*QUICK, "--url", f"{scheme}://[::1]:{port}"]) == 0
+        finally:
+            service.terminate()
 
 
 @pytest.mark.parametrize("form", ["grpc", "grpc-stream"])
