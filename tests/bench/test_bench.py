@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import tracemalloc
 from pathlib import Path
 
@@ -178,6 +179,29 @@ def test_a_service_of_its_own_takes_settings(capsys: pytest.CaptureFixture[str])
     printed = capsys.readouterr()
     assert "503 backlog_full" in printed.out, printed.err
     assert "retried    0 times" in printed.out
+
+
+def test_answers_that_come_late_are_told_of(tmp_path: Path) -> None:
+    """Rates are over all the time until the last answer, whatever was asked."""
+    figures = tmp_path / "b.json"
+    with serve(tmp_path, "memory://") as server:
+        url = f"http://{server.host}:{server.port}"
+        command = [sys.executable, "-m", "service", "bench", *QUICK, "--seconds", "3"]
+        with subprocess.Popen(
+            [*command, "--url", url, "--json", str(figures)], stdout=subprocess.PIPE, text=True,
+            cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)},
+        ) as process:  # fmt: skip
+            wait_for_updates(url, process)
+            time.sleep(1.0)  # warm by now
+            os.kill(server.pid, signal.SIGSTOP)
+            time.sleep(4.0)
+            os.kill(server.pid, signal.SIGCONT)
+            printed, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert re.search(r"! The last answers came \d\.\d s after the load had ended", printed)
+    found = json.loads(figures.read_text())
+    assert found["seconds"] > 3.3
+    assert any("too low" in note for note in found["notes"])
 
 
 def test_a_service_that_dies_leaves_a_report(tmp_path: Path) -> None:
