@@ -48,9 +48,10 @@ class Plan:
 
     seconds: for so long, once warm, or until each client has gone through its turns. warmup:
     seconds before that count for nothing. rate: requests a second, or as fast as answers come.
-    attempts: of one request, at most. keys: how idempotency keys begin, or no keys. timeout:
-    seconds for an answer. shared: clients that take turns on one stream. access_key, tls, ca:
-    how to speak to the service; over HTTP the key is in the requests already.
+    late: seconds until the first of them. attempts: of one request, at most. keys: how
+    idempotency keys begin, or no keys. timeout: seconds for an answer. shared: clients that take
+    turns on one stream. access_key, tls, ca: how to speak to the service; over HTTP the key is
+    in the requests already.
     """
 
     jobs: Sequence[Job]
@@ -59,6 +60,7 @@ class Plan:
     transport: str = HTTP
     warmup: float = 0.0
     rate: float | None = None
+    late: float = 0.0
     attempts: int = 1
     keys: str | None = None
     timeout: float = 120.0
@@ -172,7 +174,8 @@ class Sending:
         self._begin = time.perf_counter() + self._plan.warmup
         self.found.started = self._begin
         if self._plan.rate is not None:
-            self._arrivals = _evenly(time.perf_counter(), 1 / self._plan.rate, self._end)
+            first = time.perf_counter() + self._plan.late
+            self._arrivals = _evenly(first, 1 / self._plan.rate, self._end)
         starting = asyncio.create_task(self._mark())
         await asyncio.gather(*(
             self._be(client, wire)

@@ -11,16 +11,19 @@ import subprocess
 import sys
 import time
 import tracemalloc
+from collections.abc import Sequence
 from pathlib import Path
 
 import httpx
 import pytest
 
-from service.bench import main
+from service.bench import main, run
 from service.bench.control import Counted, HttpControl
 from service.bench.options import InvalidOption, parse
 from service.bench.processes import free_port, serve
 from service.bench.requests import clients_of
+from service.bench.sender_processes import Senders
+from service.bench.senders import Plan
 from service.demo.client import started_service
 from tests.tidy.tree import ROOT
 
@@ -119,6 +122,20 @@ def test_what_grpc_refuses_is_counted_by_its_code(
     refuse = ["--set", "max_log_bytes=1", "--set", "compact_min_bytes=1000000000"]
     main([*QUICK, *refuse, "--format", form, "--mix", "1:0", "--no-keys", "--warmup", "0"])
     assert "UNAVAILABLE backlog_full" in capsys.readouterr().out
+
+
+def test_processes_take_turns_at_a_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Together they are as even as one: the times of four are a quarter of a step apart."""
+    seen: list[Plan] = []
+
+    def watched(plans: Sequence[Plan]) -> Senders:
+        seen.extend(plan for plan in plans if plan.rate)
+        return Senders(plans)
+
+    monkeypatch.setattr(run, "Senders", watched)
+    assert main([*QUICK, "--rate", "40", "--processes", "4"]) == 0
+    assert [plan.rate for plan in seen] == [10.0] * 4
+    assert [plan.late for plan in seen] == [0.0, 0.025, 0.05, 0.075]
 
 
 def test_the_sketches_stay_when_asked(capsys: pytest.CaptureFixture[str]) -> None:

@@ -148,6 +148,18 @@ def test_at_a_rate_latency_counts_from_the_time_of_the_request() -> None:
         assert waited >= (at + 1) * pause - at / rate - 1e-3
 
 
+def test_a_plan_begins_as_late_as_it_says() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        host, port = listening.getsockname()
+        answering = threading.Thread(target=slow, args=(listening, 0.0))
+        answering.start()
+        jobs = [http_job("a", "POST", "/a")]
+        plan = Plan(jobs, [Client(host, port, [0])], 0.5, rate=4.0, late=0.3)
+        sent = send_all([plan])
+        answering.join()
+    assert len(sent.seconds["a"]) == 1  # at 0.3 s; the next would be after the end
+
+
 @pytest.mark.parametrize("rate", [0.1, None])
 def test_stopped_while_warming_up_it_sends_nothing_more(rate: float | None) -> None:
     """Clients whose next time is far away do not wait for it, and no figure is made of nothing."""
