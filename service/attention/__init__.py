@@ -104,8 +104,9 @@ def _run(options: argparse.Namespace) -> int:
     from service.demo.pairs import plot as pairs_plot
 
     size = QUICK if options.quick else FULL
+    # Minutes of work should not end at a folder that cannot be, or a document that is not there.
+    options.output.mkdir(parents=True, exist_ok=True)
     if options.write:
-        # Minutes of work should not end at a document that is not there.
         report.parts_around(options.write / DOCUMENT)
     with contextlib.ExitStack() as stack:
         # The service wants a core, and threads of BLAS that wait for one another cost more than
@@ -121,7 +122,6 @@ def _run(options: argparse.Namespace) -> int:
         except ValueError as error:  # not an address of a service
             raise DemoError(str(error)) from error
         outcome = _outcome(client, options, size, where)
-    options.output.mkdir(parents=True, exist_ok=True)
     text = report.report(outcome)
     places = [(options.output / OUTPUT, options.output / PAIRS)]
     if options.write:
