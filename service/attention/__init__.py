@@ -105,7 +105,10 @@ def _run(options: argparse.Namespace) -> int:
 
     size = QUICK if options.quick else FULL
     # Minutes of work should not end at a folder that cannot be, or a document that is not there.
-    options.output.mkdir(parents=True, exist_ok=True)
+    output = options.output.absolute()
+    above = next(one for one in (output, *output.parents) if one.exists())
+    if not (above.is_dir() and os.access(above, os.W_OK)):
+        raise DemoError(f"{options.output}: no folder for plots can be there")
     if options.write:
         report.parts_around(options.write / DOCUMENT)
     with contextlib.ExitStack() as stack:
@@ -122,6 +125,7 @@ def _run(options: argparse.Namespace) -> int:
         except ValueError as error:  # not an address of a service
             raise DemoError(str(error)) from error
         outcome = _outcome(client, options, size, where)
+    options.output.mkdir(parents=True, exist_ok=True)
     text = report.report(outcome)
     places = [(options.output / OUTPUT, options.output / PAIRS)]
     if options.write:
