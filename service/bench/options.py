@@ -5,12 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
-
-from service.settings import Settings
 
 #: Formats, and whether they go over gRPC.
 FORMATS: Final = {"json": False, "safetensors": False, "grpc": True, "grpc-stream": True}
@@ -171,10 +169,10 @@ def parse(arguments: Sequence[str] | None) -> Options:
     )  # fmt: skip
 
 
-#: Settings that the command gives the service it starts, or that it could not speak to it with.
+#: What the command gives the service it starts, or could not speak to it with.
 _OWN: Final = frozenset({
-    "host", "port", "grpc_port", "store", "access", "bootstrap_admin_key", "tls_certificate",
-    "tls_key", "tls_client_ca",
+    "folder", "module", "host", "port", "grpc_port", "store", "access", "bootstrap_admin_key",
+    "tls_certificate", "tls_key", "tls_client_ca",
 })  # fmt: skip
 #: Least and most of each number: what one machine can send and hold.
 _BOUNDS: Final[dict[str, tuple[float, float]]] = {
@@ -233,11 +231,9 @@ def _mix(text: str) -> tuple[int, int]:
 def _setting(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     # Never the value: it may be a secret.
-    if not equals:
+    if not equals or not name.isidentifier():
         raise InvalidOption(f"--set {name}: NAME=VALUE, such as workers=2")
     found = name.lower()
-    if found not in {one.name for one in fields(Settings)}:
-        raise InvalidOption(f"--set {name}: no such setting")
     if found in _OWN:
         raise InvalidOption(f"--set {name}: not of a service that is started for the run")
     return found, value

@@ -257,7 +257,6 @@ def test_a_service_that_dies_leaves_a_report(tmp_path: Path) -> None:
         (["--sketches", "0"], "--sketches"),
         (["--rate", "0"], "--rate"),
         (["--set", "workers"], "--set"),
-        (["--set", "worker=2"], "--set worker"),
         (["--set", "module=x"], "--set module"),
         (["--set", "store=redis://:secret@x:1"], "--set store: "),
         (["--ca", "/no/such/file"], "--ca"),
@@ -273,6 +272,11 @@ def test_what_it_cannot_be_asked(
     said = capsys.readouterr().err
     assert named in said
     assert "secret" not in said
+
+
+def test_a_misspelt_setting_is_not_measured_without(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*QUICK, "--set", "worker=2"]) == 1
+    assert "SKETCHD_WORKER is not a setting" in capsys.readouterr().err
 
 
 def test_a_picture_that_cannot_be_is_refused_before_the_run(
