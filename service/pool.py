@@ -97,6 +97,9 @@ class _Job:
             return
         if failure is None:
             self._outcome.set_result(answer)
+        elif isinstance(failure, StopIteration):
+            # Which no future takes, and whoever waited would wait for ever.
+            self._outcome.set_exception(RuntimeError("the call raised StopIteration"))
         else:
             self._outcome.set_exception(failure)
 

@@ -104,8 +104,12 @@ def _run(options: argparse.Namespace) -> int:
     from service.demo.pairs import plot as pairs_plot
 
     size = QUICK if options.quick else FULL
+    # Minutes of work should not end at a folder that cannot be, or a document that is not there.
+    output = options.output.absolute()
+    above = next(one for one in (output, *output.parents) if one.exists())
+    if not (above.is_dir() and os.access(above, os.W_OK)):
+        raise DemoError(f"{options.output}: no folder for plots can be there")
     if options.write:
-        # Minutes of work should not end at a document that is not there.
         report.parts_around(options.write / DOCUMENT)
     with contextlib.ExitStack() as stack:
         # The service wants a core, and threads of BLAS that wait for one another cost more than

@@ -56,7 +56,13 @@ class KeyWindow:
         self._count = 0
 
     def push(self, positions: I64, keys: F16) -> None:
-        """Add the keys (b, d) of tokens, positions int64 (b,), and take out those now too old."""
+        """Add the keys (b, d) of tokens, positions int64 (b,), and take out those now too old.
+
+        The arrays are the caller's again. When taking out fails, those tokens are taken out
+        with the next push.
+        """
+        # Copies: a caller may fill the same array anew, or keys be a view of all heads' states.
+        positions, keys = positions.copy(), keys.copy()
         self._sketch.update_rows(positions, keys)
         self._kept.append((positions, keys))
         self._count += len(positions)
@@ -65,12 +71,14 @@ class KeyWindow:
 
     def _evict(self, surplus: int) -> None:
         """Take out at most `surplus` tokens, the oldest."""
-        positions, keys = self._kept.popleft()
-        if len(positions) > surplus:
-            self._kept.appendleft((positions[surplus:], keys[surplus:]))
-            positions, keys = positions[:surplus], keys[:surplus]
-        self._sketch.update_rows(positions, -keys)
-        self._count -= len(positions)
+        positions, keys = self._kept[0]
+        gone = min(surplus, len(positions))
+        self._sketch.update_rows(positions[:gone], -keys[:gone])
+        if gone < len(positions):
+            self._kept[0] = positions[gone:], keys[gone:]
+        else:
+            self._kept.popleft()
+        self._count -= gone
 
     @property
     def positions(self) -> I64:

@@ -33,6 +33,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from service.bench.processes import CannotStart
         from service.bench.run import run
         from service.bench.sender_processes import CannotSend
+
+        if options.plot is not None:
+            from service.bench import plot
+
+            plot.check(options.plot)
+    except InvalidOption as error:
+        print(f"sketchd bench serve: {error}", file=sys.stderr)
+        return 2
     except ModuleNotFoundError as error:
         print(f"the load generator needs {error.name}: pip install '{_EXTRA}'", file=sys.stderr)
         return 1
@@ -40,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return run(options)
-    except (CannotStart, CannotSend, Refused) as error:
+    except (CannotStart, CannotSend, Refused, OSError) as error:
         print(f"sketchd bench serve: {error}", file=sys.stderr)
         return 1
     except ModuleNotFoundError as error:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from service.bench.jobs import authority
+
 _PAGE: Final = 500
 _CALL_SECONDS: Final = 60.0
 #: For so long a service that is busy, or lets in only so many requests, is asked again.
@@ -133,7 +135,7 @@ class GrpcControl:
 
         self._grpc = grpc
         self._pb = sketchd_pb2
-        target = f"{host}:{port}"
+        target = authority(host, port)
         if tls:
             roots = grpc.ssl_channel_credentials(ca.read_bytes() if ca is not None else None)
             self._channel = grpc.secure_channel(target, roots)

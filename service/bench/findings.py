@@ -39,6 +39,8 @@ from service.bench.senders import Sent
 #: A generator whose busiest process took this share of a processor may have been too slow.
 _BUSY: Final = 0.9
 _MACHINE_BUSY: Final = 0.95
+#: Answers that came by this share of the time after its end make rates look too low.
+_LATE: Final = 0.1
 #: Fewer answers than this beyond a percentile say little about it.
 _FEW: Final = 10
 QUANTILES: Final = (0.0, 0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, 0.9999, 1.0)
@@ -98,6 +100,12 @@ def notes(options: Options, findings: Findings) -> list[str]:
         found.append(
             f"{sent.unsent:,} requests of the asked rate found no client free and were not sent: "
             "the service does not keep up, or --clients are too few. The latencies are too low."
+        )
+    late = findings.seconds - options.seconds
+    if late > _LATE * options.seconds:
+        found.append(
+            f"The last answers came {late:.1f} s after the load had ended: rates and shares are "
+            f"those of {findings.seconds:.1f} s, and too low for the load."
         )
     if options.rate is not None:
         found.append("Timers of the generator are a millisecond coarse: a latency holds up to one.")

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import grpc
 
-from service.bench.jobs import Job
+from service.bench.jobs import Job, authority
 from service.bench.wires import Answer, Lost
 from service.protos.sketchd.v1 import sketchd_pb2 as pb
 
@@ -53,7 +53,7 @@ def open_channel(
 ) -> Channel:
     """A connection to the service, opened by the first call."""
     metadata = (("authorization", f"Bearer {access_key}"),) if access_key else ()
-    target = f"{host}:{port}"
+    target = authority(host, port)
     if tls:
         roots = ca.read_bytes() if ca is not None else None
         credentials = grpc.ssl_channel_credentials(roots)

@@ -8,7 +8,7 @@ from typing import Final
 #: Of sketchd.v1.UpdateRequest, as tags of length-delimited fields.
 _SKETCH_TAG: Final = b"\x0a"
 _SAFETENSORS_TAG: Final = b"\x42"
-_KEY_TAG: Final = b"\x52"
+_KEY_TAG: Final = b"\x4a"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,11 @@ def grpc_job(
     if tensors:
         head += _SAFETENSORS_TAG + _varint(len(body))
     return Job(kind, head, body, sketch, updates)
+
+
+def authority(host: str, port: int) -> str:
+    """Both in one; an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def field_bytes(tag: bytes, value: bytes) -> bytes:

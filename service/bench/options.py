@@ -169,6 +169,11 @@ def parse(arguments: Sequence[str] | None) -> Options:
     )  # fmt: skip
 
 
+#: What the command gives the service it starts, or could not speak to it with.
+_OWN: Final = frozenset({
+    "folder", "module", "host", "port", "grpc_port", "store", "access", "bootstrap_admin_key",
+    "tls_certificate", "tls_key", "tls_client_ca",
+})  # fmt: skip
 #: Least and most of each number: what one machine can send and hold.
 _BOUNDS: Final[dict[str, tuple[float, float]]] = {
     "sketches": (1, 100_000),
@@ -195,6 +200,8 @@ def _bounded(given: argparse.Namespace) -> None:
         path = getattr(given, name)
         if path is not None and not path.parent.is_dir():
             raise InvalidOption(f"--{name}: there is no folder {path.parent}")
+    if given.ca is not None and not given.ca.is_file():
+        raise InvalidOption(f"--ca: there is no file {given.ca}")
 
 
 def _url(text: str) -> Url:
@@ -223,6 +230,10 @@ def _mix(text: str) -> tuple[int, int]:
 
 def _setting(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
+    # Never the value: it may be a secret.
     if not equals or not name.isidentifier():
-        raise InvalidOption(f"--set {text}: NAME=VALUE, such as workers=2")
-    return name.lower(), value
+        raise InvalidOption(f"--set {name}: NAME=VALUE, such as workers=2")
+    found = name.lower()
+    if found in _OWN:
+        raise InvalidOption(f"--set {name}: not of a service that is started for the run")
+    return found, value

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from service.bench.findings import Findings, as_json
-from service.bench.options import Options
+from service.bench.options import InvalidOption, Options
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,6 +16,16 @@ if TYPE_CHECKING:
 _COLOURS: Final = {"update": "#2a6fbb", "sample": "#d1711f"}
 _POINTS: Final = 500
 _SHARES: Final = (0.5, 0.9, 0.99, 0.999, 0.9999)
+
+
+def check(path: Path) -> None:
+    """Raise InvalidOption, or ModuleNotFoundError, now and not at the end of a run."""
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    known = FigureCanvasBase.get_supported_filetypes()
+    # Without an ending matplotlib adds that of a PNG.
+    if path.suffix and path.suffix[1:].lower() not in known:
+        raise InvalidOption(f"--plot {path}: one of {', '.join(sorted(known))}")
 
 
 def save(path: Path, options: Options, findings: Findings) -> None:

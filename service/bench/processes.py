@@ -21,6 +21,7 @@ from typing import Final, Self
 #: Where the packages are that a server runs.
 ROOT: Final = Path(__file__).resolve().parents[2]
 _READY: Final = re.compile(r"^.*?ready: .*\n", re.MULTILINE)
+_MISSPELT: Final = re.compile(r"SKETCHD_\w+ is not a setting")
 _HTTP: Final = re.compile(r"https?://([0-9.]+):(\d+)")
 _GRPC: Final = re.compile(r"\bgrpc (?:grpcs?://)?([0-9.]+):(\d+)")
 _READY_SECONDS: Final = 60.0
@@ -152,6 +153,9 @@ class Server:
             seen += part.decode(errors="replace")
             found = _READY.search(seen)
             if found is not None:
+                # Measured with the default instead, nobody would know.
+                if (misspelt := _MISSPELT.search(seen)) is not None:
+                    raise CannotStart(misspelt[0])
                 return found[0]
             if not part:
                 raise CannotStart(f"the server is not ready: {seen[-2000:].strip()}")

@@ -112,7 +112,7 @@ def _measured(
         raise Refused(f"the first updates were not taken: {why}")
     parts = list(shared(clients_of(options, *address), options.processes))
     plans = [
-        _plan(options, target, jobs, part, f"{prefix}{at}", len(parts))
+        _plan(options, target, jobs, part, f"{prefix}{at}", len(parts), at)
         for at, part in enumerate(parts)
     ]
     watch = Watch(_pids(target), control)
@@ -144,8 +144,12 @@ def _plan(
     clients: Sequence[Client],
     keys: str,
     processes: int = 0,
+    number: int = 0,
 ) -> Plan:
-    """What one of so many processes sends; 0 for the first updates, each client's once."""
+    """What one of so many processes sends; 0 for the first updates, each client's once.
+
+    At a rate they take turns: together they are even, and not so many requests at a time.
+    """
     return Plan(
         jobs=jobs,
         clients=clients,
@@ -153,6 +157,7 @@ def _plan(
         transport=_TRANSPORTS[options.form],
         warmup=options.warmup if processes else 0.0,
         rate=options.rate / processes if options.rate and processes else None,
+        late=number / options.rate if options.rate else 0.0,
         attempts=_ATTEMPTS,
         keys=keys if options.keys else None,
         timeout=options.timeout,

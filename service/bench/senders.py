@@ -46,11 +46,12 @@ class Client:
 class Plan:
     """What one process sends.
 
-        seconds: for so long, once warm, or until each client has gone through its turns. warmup:
-    XX: how
-        idempotency keys begin, or no keys. timeout: seconds for an answer. shared: clients that
-        take turns on one stream. access_key, tls, ca: how to speak to the service; over HTTP the
-        key is in the requests already.
+    seconds: for so long, once warm, or until each client has gone through its turns. warmup:
+    seconds before that count for nothing. rate: requests a second, or as fast as answers come.
+    late: seconds until the first of them. attempts: of one request, at most. keys: how
+    idempotency keys begin, or no keys. timeout: seconds for an answer. shared: clients that take
+    turns on one stream. access_key, tls, ca: how to speak to the service; over HTTP the key is
+    in the requests already.
     """
 
     jobs: Sequence[Job]
@@ -59,6 +60,7 @@ class Plan:
     transport: str = HTTP
     warmup: float = 0.0
     rate: float | None = None
+    late: float = 0.0
     attempts: int = 1
     keys: str | None = None
     timeout: float = 120.0
@@ -136,6 +138,8 @@ class Sending:
         self._begin = 0.0
         self._arrivals: Iterator[float] = iter(())
         self._wires: list[Wire] = []
+        #: Clients whose time has not come.
+        self._waiting: set[asyncio.Future[None]] = set()
         # Pauses only: what is sent is decided by the turns.
         self._pauses = random.Random(0)
 
@@ -170,7 +174,8 @@ class Sending:
         self._begin = time.perf_counter() + self._plan.warmup
         self.found.started = self._begin
         if self._plan.rate is not None:
-            self._arrivals = _evenly(time.perf_counter(), 1 / self._plan.rate, self._end)
+            first = time.perf_counter() + self._plan.late
+            self._arrivals = _evenly(first, 1 / self._plan.rate, self._end)
         starting = asyncio.create_task(self._mark())
         await asyncio.gather(*(
             self._be(client, wire)
@@ -178,13 +183,16 @@ class Sending:
         ))  # fmt: skip
         found = self.found
         found.ended = time.perf_counter()
-        if not starting.done():  # stopped while warming up: nothing was measured
+        if not starting.done():
             starting.cancel()
             self._spent = time.process_time()
+        # Stopped while warming up: nothing was measured, in no time.
+        found.started = min(found.started, found.ended)
         # What found no client free before the end; times to come are not late.
         found.unsent += sum(1 for _ in takewhile(lambda at: at < found.ended, self._arrivals))
-        found.cpu = time.process_time() - self._spent
-        found.busiest = found.cpu / max(1e-9, found.ended - found.started)
+        if found.ended > found.started:
+            found.cpu = time.process_time() - self._spent
+            found.busiest = found.cpu / (found.ended - found.started)
         for wire in self._wires:
             wire.close()
         return found
@@ -192,6 +200,21 @@ class Sending:
     def stop(self) -> None:
         """Send nothing more; what is under way is waited for."""
         self._stopped = True
+        for waiting in self._waiting:
+            _settle(waiting)
+
+    async def _stopped_within(self, seconds: float) -> bool:
+        """Sleep, but no longer than until the stop; returns whether it came."""
+        loop = asyncio.get_running_loop()
+        over: asyncio.Future[None] = loop.create_future()
+        timer = loop.call_later(seconds, _settle, over)
+        self._waiting.add(over)
+        try:
+            await over
+        finally:
+            timer.cancel()
+            self._waiting.discard(over)
+        return self._stopped
 
     async def _mark(self) -> None:
         await asyncio.sleep(self._plan.warmup)
@@ -213,8 +236,8 @@ class Sending:
                 if arrival is None:
                     return
                 intended = arrival
-                if arrival > now:
-                    await asyncio.sleep(arrival - now)
+                if arrival > now and await self._stopped_within(arrival - now):
+                    return
             # One whose time came before the end, to a client that was free, is not late.
             if now >= end or self._stopped:
                 self.found.unsent += open_loop and not self._stopped
@@ -274,6 +297,11 @@ class Sending:
             found.each_second[job.kind] = Counter()
         taken.append(now - intended)
         found.each_second[job.kind][int(now - self._begin)] += 1
+
+
+def _settle(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 def _evenly(first: float, step: float, end: float) -> Iterator[float]:

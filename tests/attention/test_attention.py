@@ -76,6 +76,17 @@ def test_a_text_that_is_no_text_is_said_so(
     assert "utf-8" in capsys.readouterr().err
 
 
+def test_where_no_plots_can_go_nothing_is_begun(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    options = ["--quick", "--url", "http://127.0.0.1:9"]
+    assert main([*options, "--output", str(tmp_path / "file" / "plots")]) == 1
+    printed = capsys.readouterr()
+    assert str(tmp_path / "file" / "plots") in printed.err
+    assert printed.out == ""
+
+
 def test_a_document_without_marks_is_left_alone(tmp_path: Path) -> None:
     document = tmp_path / "attention.md"
     document.write_text("No marks.\n", "utf-8")

@@ -26,6 +26,10 @@ SPEC: dict[str, Any] = {
 }  # fmt: skip
 
 
+class OverloadedError(Exception):
+    """Of a service that is busy."""
+
+
 class CoreSketch:
     """A sketch in this process, behind the method of the client's that a window needs."""
 
@@ -134,3 +138,40 @@ def test_reading_gives_what_the_model_gives_window_by_window() -> None:
         alone = model.projections(window[None], (1,))[1].values[0, 4, 1:-1]
         part = values[number * WINDOW : (number + 1) * WINDOW]
         assert part == pytest.approx(alone, abs=2e-3)
+
+
+def test_the_arrays_that_were_pushed_are_the_callers_again() -> None:
+    keys, sink = keys_of(1), CoreSketch()
+    window = KeyWindow(sink, 20)
+    passing, places = np.empty((8, WIDTH), dtype=np.float16), np.empty(8, dtype=np.int64)
+    for start in range(0, ROWS, 8):
+        passing[:], places[:] = keys[start : start + 8], np.arange(start, start + 8)
+        window.push(places, passing)
+    passing[:], places[:] = 0, 0
+    left = CoreSketch()
+    left.update_rows(np.arange(ROWS - 20, ROWS, dtype=np.int64), keys[-20:])
+    assert sink.snapshot() == left.snapshot()
+    assert window.positions.tolist() == list(range(ROWS - 20, ROWS))
+
+
+def test_what_could_not_be_taken_out_goes_with_the_next_push(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    keys, positions, sink = keys_of(2), np.arange(ROWS, dtype=np.int64), CoreSketch()
+    window = KeyWindow(sink, 8)
+    window.push(positions[:8], keys[:8])
+    add = sink.update_rows
+
+    def busy(row: I64, values: F16, *, operand: str = "A") -> None:
+        if row[0] == 0:
+            raise OverloadedError
+        add(row, values, operand=operand)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sink, "update_rows", busy)
+        with pytest.raises(OverloadedError):
+            window.push(positions[8:16], keys[8:16])
+    window.push(positions[16:20], keys[16:20])
+    left = CoreSketch()
+    left.update_rows(positions[12:20], keys[12:20])
+    assert sink.snapshot() == left.snapshot()

@@ -6,17 +6,24 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
+import time
+import tracemalloc
+from collections.abc import Sequence
 from pathlib import Path
 
 import httpx
 import pytest
 
-from service.bench import main
+from service.bench import main, run
 from service.bench.control import Counted, HttpControl
 from service.bench.options import InvalidOption, parse
-from service.bench.processes import serve
+from service.bench.processes import free_port, serve
+from service.bench.requests import clients_of
+from service.bench.sender_processes import Senders
+from service.bench.senders import Plan
 from service.demo.client import started_service
 from tests.tidy.tree import ROOT
 
@@ -87,6 +94,27 @@ def test_over_grpc_too(form: str, more: list[str], tmp_path: Path) -> None:
     assert found["lost"] == 0
 
 
+@pytest.mark.parametrize("scheme", ["http", "grpc"])
+def test_at_an_address_of_ipv6(scheme: str, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_INET6) as probe:
+        try:
+            probe.bind(("::1", 0))
+        except OSError:
+            pytest.skip("no IPv6 here")
+    port = free_port()
+    command = [sys.executable, "-m", "service", "serve", "--host", "::1", "--store", "memory://"]
+    at = {"http": "--port", "grpc": "--grpc-port"}
+    ports = [word for one in at for word in (at[one], str(port) if one == scheme else "0")]
+    log = (tmp_path / "log").open("wb")
+    with log, subprocess.Popen([*command, *ports], stderr=subprocess.PIPE, stdout=log) as service:
+        assert service.stderr is not None
+        try:
+            assert b"ready" in service.stderr.readline()
+            assert main([*QUICK, "--url", f"{scheme}://[::1]:{port}"]) == 0
+        finally:
+            service.terminate()
+
+
 @pytest.mark.parametrize("form", ["grpc", "grpc-stream"])
 def test_what_grpc_refuses_is_counted_by_its_code(
     form: str, capsys: pytest.CaptureFixture[str]
@@ -94,6 +122,20 @@ def test_what_grpc_refuses_is_counted_by_its_code(
     refuse = ["--set", "max_log_bytes=1", "--set", "compact_min_bytes=1000000000"]
     main([*QUICK, *refuse, "--format", form, "--mix", "1:0", "--no-keys", "--warmup", "0"])
     assert "UNAVAILABLE backlog_full" in capsys.readouterr().out
+
+
+def test_processes_take_turns_at_a_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Together they are as even as one: the times of four are a quarter of a step apart."""
+    seen: list[Plan] = []
+
+    def watched(plans: Sequence[Plan]) -> Senders:
+        seen.extend(plan for plan in plans if plan.rate)
+        return Senders(plans)
+
+    monkeypatch.setattr(run, "Senders", watched)
+    assert main([*QUICK, "--rate", "40", "--processes", "4"]) == 0
+    assert [plan.rate for plan in seen] == [10.0] * 4
+    assert [plan.late for plan in seen] == [0.0, 0.025, 0.05, 0.075]
 
 
 def test_the_sketches_stay_when_asked(capsys: pytest.CaptureFixture[str]) -> None:
@@ -161,6 +203,29 @@ def test_a_service_of_its_own_takes_settings(capsys: pytest.CaptureFixture[str])
     assert "retried    0 times" in printed.out
 
 
+def test_answers_that_come_late_are_told_of(tmp_path: Path) -> None:
+    """Rates are over all the time until the last answer, whatever was asked."""
+    figures = tmp_path / "b.json"
+    with serve(tmp_path, "memory://") as server:
+        url = f"http://{server.host}:{server.port}"
+        command = [sys.executable, "-m", "service", "bench", *QUICK, "--seconds", "3"]
+        with subprocess.Popen(
+            [*command, "--url", url, "--json", str(figures)], stdout=subprocess.PIPE, text=True,
+            cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)},
+        ) as process:  # fmt: skip
+            wait_for_updates(url, process)
+            time.sleep(1.0)  # warm by now
+            os.kill(server.pid, signal.SIGSTOP)
+            time.sleep(4.0)
+            os.kill(server.pid, signal.SIGCONT)
+            printed, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert re.search(r"! The last answers came \d\.\d s after the load had ended", printed)
+    found = json.loads(figures.read_text())
+    assert found["seconds"] > 3.3
+    assert any("too low" in note for note in found["notes"])
+
+
 def test_a_service_that_dies_leaves_a_report(tmp_path: Path) -> None:
     figures = tmp_path / "b.json"
     with serve(tmp_path, "memory://") as server:
@@ -197,6 +262,9 @@ def test_a_service_that_dies_leaves_a_report(tmp_path: Path) -> None:
         (["--sketches", "0"], "--sketches"),
         (["--rate", "0"], "--rate"),
         (["--set", "workers"], "--set"),
+        (["--set", "module=x"], "--set module"),
+        (["--set", "store=redis://:secret@x:1"], "--set store: "),
+        (["--ca", "/no/such/file"], "--ca"),
         (["--plot", "/no/such/folder/x.png"], "--plot"),
     ],
 )
@@ -206,7 +274,35 @@ def test_what_it_cannot_be_asked(
     with pytest.raises(InvalidOption, match=named):
         parse(["serve", *given])
     assert main(["serve", *given]) == 2
-    assert named in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert named in said
+    assert "secret" not in said
+
+
+def test_a_misspelt_setting_is_not_measured_without(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*QUICK, "--set", "worker=2"]) == 1
+    assert "SKETCHD_WORKER is not a setting" in capsys.readouterr().err
+
+
+def test_a_picture_that_cannot_be_is_refused_before_the_run(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main([*QUICK, "--plot", "x.xyz"]) == 2
+    assert "svg" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "matplotlib.backend_bases", None)
+    assert main([*QUICK, "--plot", "x.png"]) == 1
+    printed = capsys.readouterr()
+    assert "pip install 'sketchd[demo]'" in printed.err
+    assert printed.out == ""
+
+
+def test_figures_that_cannot_be_written_are_said_in_a_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*QUICK, "--json", str(tmp_path)]) == 1
+    printed = capsys.readouterr()
+    assert "every sketch holds what was acknowledged" in printed.out
+    assert str(tmp_path) in printed.err
 
 
 @pytest.mark.parametrize("scheme", ["http", "grpc"])
@@ -234,3 +330,14 @@ def test_the_document_shows_commands_that_can_be_given(
         parse(["serve", "--help"])
     shown = capsys.readouterr().out
     assert [option for option in sorted(named) if option not in shown] == []
+
+
+def test_the_turns_of_many_clients_take_little_memory() -> None:
+    options = parse(["serve", "--clients", "200", "--sketches", "1000"])
+    tracemalloc.start()
+    clients = clients_of(options, "127.0.0.1", 1)
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    turns = sum(len(one.turns) for one in clients)
+    assert held < 6 * turns
+    assert {type(one.turns[0]) for one in clients} == {int}

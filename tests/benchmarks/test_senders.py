@@ -9,13 +9,15 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from benchmarks.measuring import ingest_streams
 from benchmarks.measuring.processes import serve_nothing
 from service import request_bodies
-from service.bench.jobs import http_job
-from service.bench.sender_processes import send_all
+from service.bench.jobs import grpc_job, http_job
+from service.bench.sender_processes import Senders, send_all
 from service.bench.senders import Client, Plan
+from service.protos.sketchd.v1 import sketchd_pb2 as pb
 from sketch_core.codec import to_snapshot
 from sketch_core.sketch import new_sketch
 from tests.service.rig import reference
@@ -65,6 +67,18 @@ def test_the_reference_is_the_state_of_the_batches_one_by_one(rng: np.random.Gen
         sent = [batch for batch, many in zip(batches, times, strict=True) for _ in range(many)]
         assert source.snapshot(form, times) == to_snapshot(reference(source.spec, sent))
     assert source.snapshot("json", [0] * 4) == to_snapshot(new_sketch(source.spec))
+
+
+@pytest.mark.parametrize("tensors", [False, True])
+def test_a_message_over_grpc_carries_all_that_it_was_given(tensors: bool) -> None:
+    """A field of another number would be skipped in silence."""
+    body = b"t" * 200 if tensors else pb.UpdateRequest(index=[3], delta=[2.0]).SerializeToString()
+    sent = grpc_job("update", "name", body, updates=1, tensors=tensors).over_grpc(b"k-1")
+    whole = pb.UpdateRequest(sketch="name", idempotency_key="k-1")
+    whole.MergeFrom(
+        pb.UpdateRequest(safetensors=body) if tensors else pb.UpdateRequest.FromString(body)
+    )
+    assert pb.UpdateRequest.FromString(sent) == whole
 
 
 def keys_of(listening: socket.socket, statuses: list[int], seen: list[bytes]) -> None:
@@ -145,3 +159,39 @@ def test_what_was_found_may_be_larger_than_a_pipe_holds(tmp_path: Path) -> None:
         everyone = [Client(server.host, server.port, one) for one in turns]
         sent = send_all([Plan(jobs, everyone, None)])
     assert len(sent.seconds["a"]) == len(sent.answered) == many * clients
+
+
+def test_a_plan_begins_as_late_as_it_says() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        host, port = listening.getsockname()
+        answering = threading.Thread(target=slow, args=(listening, 0.0))
+        answering.start()
+        jobs = [http_job("a", "POST", "/a")]
+        plan = Plan(jobs, [Client(host, port, [0])], 0.5, rate=4.0, late=0.3)
+        sent = send_all([plan])
+        answering.join()
+    assert len(sent.seconds["a"]) == 1  # at 0.3 s; the next would be after the end
+
+
+@pytest.mark.parametrize("rate", [0.1, None])
+def test_stopped_while_warming_up_it_sends_nothing_more(rate: float | None) -> None:
+    """Clients whose next time is far away do not wait for it, and no figure is made of nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        host, port = listening.getsockname()
+        answering = [threading.Thread(target=slow, args=(listening, 0.01)) for _ in range(3)]
+        for one in answering:
+            one.start()
+        clients = [Client(host, port, [0])] * 3
+        plan = Plan([http_job("a", "POST", "/a")], clients, 60.0, warmup=60.0, rate=rate)
+        with Senders([plan]) as senders:
+            senders.go()
+            time.sleep(0.5)
+            before = time.perf_counter()
+            senders.stop()
+            sent = senders.found()
+        assert time.perf_counter() - before < 5
+        for one in answering:
+            one.join()
+    assert sent.warm[0] == 1 if rate else sent.warm[0] > 3
+    assert (sent.answered, sent.unsent) == (Counter(), 0)
+    assert (sent.cpu, sent.busiest, sent.ended - sent.started) == (0.0, 0.0, 0.0)

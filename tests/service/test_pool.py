@@ -31,6 +31,14 @@ async def test_what_does_not_fit_is_refused_and_fits_again_later() -> None:
     assert depths[-1] == 0
 
 
+async def test_an_iterator_at_its_end_is_an_error_like_any_other() -> None:
+    pool = BoundedPool(1, 0)
+    async with asyncio.timeout(10):
+        with pytest.raises(RuntimeError, match="StopIteration"):
+            await pool.run(next, iter(()))
+    pool.close()
+
+
 async def test_an_error_comes_back_and_frees_its_place() -> None:
     pool = BoundedPool(1, 0)
     for _ in range(3):
