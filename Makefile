@@ -34,8 +34,8 @@ run: $(VENV)/.installed-run ## install what is needed and start the service on 1
 	@echo "  curl -X PUT  http://$(HOST):$(PORT)/v1/sketches/hello --json '{\"kind\": \"vector\", \"shape\": {\"n\": 1000000}}'"
 	@echo "  curl http://$(HOST):$(PORT)/v1/sketches/hello/updates --json '{\"index\": [5, 9], \"delta\": [1.5, -2]}'"
 	@echo "  curl http://$(HOST):$(PORT)/v1/sketches/hello/samples --json '{\"count\": 1}'"
-	@echo "and once more over gRPC:"
-	@echo "  $(IN_VENV) -c \"import grpc; from service.protos.sketchd.v1 import sketchd_pb2 as pb, sketchd_pb2_grpc as rpc; print(rpc.SketchServiceStub(grpc.insecure_channel('$(HOST):$(GRPC_PORT)')).Sample(pb.SampleRequest(sketch='hello', count=1)))\""
+	@echo "and once more from Python, over gRPC:"
+	@echo "  $(IN_VENV) -c \"from service.client import Client; print(Client('grpc://$(HOST):$(GRPC_PORT)').sketch('hello').sample(1))\""
 	@echo
 	@exec $(IN_VENV) -m service serve --host $(HOST) --port $(PORT) --grpc-port $(GRPC_PORT) --store $(STORE)
 
