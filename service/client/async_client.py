@@ -137,6 +137,7 @@ class AsyncClient(Connection):
         max_pending: int = 1_000_000,
         on_error: OnError | None = None,
         add_timeout: float | None = None,
+        close_timeout: float | None = 30.0,
         coalesce: bool = False,
     ) -> AsyncUpdateBuffer:
         """Many small updates as few requests, sent by tasks of its own; see AsyncUpdateBuffer."""
@@ -147,6 +148,7 @@ class AsyncClient(Connection):
             max_pending=max_pending,
             on_error=on_error,
             add_timeout=add_timeout,
+            close_timeout=close_timeout,
             coalesce=coalesce,
         )
 

@@ -138,6 +138,7 @@ class Client(Connection):
         max_pending: int = 1_000_000,
         on_error: OnError | None = None,
         add_timeout: float | None = None,
+        close_timeout: float | None = 30.0,
         coalesce: bool = False,
     ) -> UpdateBuffer:
         """Many small updates as few requests, sent by threads of its own; see UpdateBuffer."""
@@ -148,6 +149,7 @@ class Client(Connection):
             max_pending=max_pending,
             on_error=on_error,
             add_timeout=add_timeout,
+            close_timeout=close_timeout,
             coalesce=coalesce,
         )
 
