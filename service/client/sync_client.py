@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
@@ -99,13 +100,13 @@ class Client(Connection):
 
         timeout: of each page.
         """
-        limit, cursor = inputs.whole(page, "page") or 0, None
+        asked = inputs.page_of(prefix, page)
         while True:
-            found = self._call(ops.ListPage(prefix, limit, cursor), timeout)
+            found = self._call(asked, timeout)
             yield from found.infos
-            cursor = found.next_cursor
-            if cursor is None:
+            if found.next_cursor is None:
                 return
+            asked = replace(asked, cursor=found.next_cursor)
 
     def plan(self, spec: Mapping[str, Any], *, timeout: float | None = None) -> Plan:
         """What a spec would become; nothing is made."""
