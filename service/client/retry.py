@@ -15,8 +15,8 @@ class Retry:
 
     After the n-th failure the pause is random between 0 and first_pause · 2^(n-1), at most
     longest_pause seconds, and begins when the service said (Retry-After) that trying again
-    makes sense. attempts 1 turns retries off. By default pauses are of about a second, so that it
-    is the call's timeout that ends it and not the attempts: a service that restarts is waited for.
+    makes sense. attempts 1 turns retries off. By default the pauses add up to some twenty-five
+    seconds, so that a service that restarts is waited for.
     """
 
     attempts: int = 30
