@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 _FORMS: Final = "http://host:port, https://host:port, grpc://host:port or grpcs://host:port"
 _PORTS: Final = {"http": 80, "https": 443}
@@ -16,7 +17,9 @@ _PORTS: Final = {"http": 80, "https": 443}
 class Tls:
     """PEM files for https:// and grpcs://.
 
-    ca: certificates of who may vouch for the service, those of the system where there are none.
+    ca: certificates of who may vouch for the service, those of the system where there are none:
+    of the files that OpenSSL looks in, or SSL_CERT_FILE and SSL_CERT_DIR name. (Only where the
+    system has none does grpcs:// take those that gRPC brings along.)
     certificate, key: what the client shows of itself, where the service asks for that.
     """
 
@@ -38,7 +41,20 @@ class Tls:
     def pems(self) -> tuple[bytes | None, bytes | None, bytes | None]:
         """For gRPC: the roots, the private key, the chain. Raises OSError."""
         key = self.certificate if self.key is None else self.key
-        return _read(self.ca), _read(key), _read(self.certificate)
+        roots = _system_roots() if self.ca is None else _read(self.ca)
+        return roots, _read(key), _read(self.certificate)
+
+
+def _system_roots() -> bytes | None:
+    """The roots that https:// goes by, as PEM; None where there are none."""
+    context = ssl.create_default_context()
+    folder = ssl.get_default_verify_paths().capath
+    # OpenSSL looks in that folder when it needs a root, and lists none of it before.
+    for path in Path(folder).glob("*.[0-9]") if folder else ():
+        with contextlib.suppress(OSError):  # ssl.SSLError too: what is no certificate
+            context.load_verify_locations(path)
+    found = context.get_ca_certs(binary_form=True)
+    return "".join(map(ssl.DER_cert_to_PEM_cert, found)).encode() or None
 
 
 def _read(path: str | Path | None) -> bytes | None:
@@ -68,6 +84,11 @@ class Address:
         """host:port as URLs have it."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
+
+    @property
+    def target(self) -> str:
+        """What gRPC takes for it. With a scheme, or a host named unix, dns or xds would be one."""
+        return f"dns:///{quote(self.authority, safe=':[]')}"
 
     def __str__(self) -> str:
         return f"{self.scheme}://{self.authority}"

@@ -7,6 +7,7 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
@@ -97,14 +98,14 @@ class AsyncClient(Connection):
 
         timeout: of each page.
         """
-        limit, cursor = inputs.whole(page, "page") or 0, None
+        asked = inputs.page_of(prefix, page)
         while True:
-            found = await self._call(ops.ListPage(prefix, limit, cursor), timeout)
+            found = await self._call(asked, timeout)
             for info in found.infos:
                 yield info
-            cursor = found.next_cursor
-            if cursor is None:
+            if found.next_cursor is None:
                 return
+            asked = replace(asked, cursor=found.next_cursor)
 
     async def plan(self, spec: Mapping[str, Any], *, timeout: float | None = None) -> Plan:
         """What a spec would become; nothing is made."""
@@ -137,6 +138,7 @@ class AsyncClient(Connection):
         max_pending: int = 1_000_000,
         on_error: OnError | None = None,
         add_timeout: float | None = None,
+        close_timeout: float | None = 30.0,
         coalesce: bool = False,
     ) -> AsyncUpdateBuffer:
         """Many small updates as few requests, sent by tasks of its own; see AsyncUpdateBuffer."""
@@ -147,6 +149,7 @@ class AsyncClient(Connection):
             max_pending=max_pending,
             on_error=on_error,
             add_timeout=add_timeout,
+            close_timeout=close_timeout,
             coalesce=coalesce,
         )
 

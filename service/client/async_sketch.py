@@ -176,7 +176,7 @@ class AsyncSketch:
         timeout: float | None = None,
     ) -> Info:
         """Let no later update change an operand."""
-        asked = ops.Seal(self._name, operand, inputs.key_of(idempotency_key))
+        asked = ops.Seal(self._name, inputs.operand_name(operand), inputs.key_of(idempotency_key))
         return await self._client._call(asked, timeout)
 
     async def set_ttl(self, seconds: float | None, *, timeout: float | None = None) -> Info:

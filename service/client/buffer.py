@@ -11,11 +11,18 @@ import warnings
 import weakref
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Final, Protocol, Self
+from typing import Final, Self
 
 from service.client import buffer_batches as batches
-from service.client.buffer_batches import Batch, Columns, Layout
+from service.client.buffer_batches import Batch, Columns, Layout, Updatable
 from service.client.buffer_errors import Refusal, UpdatesPending, UpdatesRefused
+from service.client.buffer_flush import (
+    Flush,
+    Patience,
+    checked_close_timeout,
+    patience_of_close,
+    patience_of_flush,
+)
 from service.client.buffer_queue import LONGEST_WAIT, BufferQueue
 from service.client.errors import RateLimited, Unavailable
 from service.client.inputs import checked_name
@@ -35,21 +42,6 @@ def log_lost(pending: int) -> None:
         _log.error("close was interrupted: %d increments of a buffer are lost", pending)
 
 
-class Updatable(Protocol):
-    """What a buffer needs of a client: sketches with the methods of `Sketch`."""
-
-    def sketch(self, name: str) -> Any: ...
-
-
-def request(client: Updatable, batch: Batch, columns: Columns) -> Any:
-    """Ask for a batch to be applied; the answer is whatever the client's methods return."""
-    sketch = client.sketch(batch.sketch)
-    send = {"index": "update", "entries": "update_entries", "rows": "update_rows"}[batch.layout]
-    return getattr(sketch, send)(
-        *columns.values(), operand=batch.operand, idempotency_key=batch.key
-    )
-
-
 class UpdateBuffer:
     """Collects updates of any sketches, from any thread, and sends them in batches.
 
@@ -64,6 +56,9 @@ class UpdateBuffer:
     without end). What the service cannot take now stays and is tried again until `close`. What it
     refuses is dropped and raised as UpdatesRefused by the next add, flush or close, or given to
     on_error where there is one (which may add again, and must not flush).
+
+    What `close` may take while the service is away, without a timeout of its own, is close_timeout
+    seconds (None: until the rules of `flush` give up).
 
     coalesce: sum the increments of equal coordinates of a batch before they are sent. The sketch
     is linear, so the result is the same but for rounding, which is why it must be asked for: the
@@ -86,6 +81,7 @@ class UpdateBuffer:
         on_error: OnError | None = None,
         add_timeout: float | None = None,
         coalesce: bool = False,
+        close_timeout: float | None = 30.0,
         senders: int = 4,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -94,6 +90,7 @@ class UpdateBuffer:
             raise ValueError(f"senders: must be at least 1, is {senders}")
         self._sending = _Sending(client, queue, on_error, coalesce, senders, clock)
         self._add_timeout = add_timeout
+        self._close_timeout = checked_close_timeout(close_timeout)
 
     @property
     def sent(self) -> int:
@@ -137,17 +134,24 @@ class UpdateBuffer:
         """Send what was added before this call; return when all of it is durable.
 
         timeout: seconds to wait in all while the service cannot take it; None gives up when every
-        operand that still waits has failed once more, after all attempts of the client's own.
+        operand that still waits has failed once more, after all attempts of the client's own, or
+        as many attempts as there are senders have failed one after another and none got through.
         Raises UpdatesPending then (it all stays, and is tried again); UpdatesRefused when
         everything but what was refused is durable.
         """
-        self._sending.flush(timeout)
+        senders = self._sending.senders
+        self._sending.flush(patience_of_flush(timeout, time.monotonic(), senders))
 
     def close(self, timeout: float | None = None) -> None:
         """Flush and end. What cannot be sent is lost: each such batch is given to on_error where
         there is one, else UpdatesPending tells. Closing again does nothing.
+
+        timeout: seconds to wait in all while the service cannot take it; None, as at the end of a
+        `with` block, gives up when every operand that still waits has failed once more, and after
+        close_timeout seconds at the latest.
         """
-        self._sending.close(timeout)
+        now, senders = time.monotonic(), self._sending.senders
+        self._sending.close(patience_of_close(timeout, now, senders, self._close_timeout))
 
     def __enter__(self) -> Self:
         return self
@@ -191,7 +195,7 @@ class _Sending:
         self._coalesce = coalesce
         self._clock = clock
         self._changed = threading.Condition()
-        self._senders = senders
+        self.senders = senders
         self._threads: list[threading.Thread] = []
         self._pid = os.getpid()
         # Nobody can add any more; what waits is still sent.
@@ -234,38 +238,32 @@ class _Sending:
             self._check_open()
             self._raise_refusals()
 
-    def flush(self, timeout: float | None) -> None:
+    def flush(self, patience: Patience) -> None:
         self._check_process()
         if self._is_sender():
             raise RuntimeError("on_error must not flush: it would wait for itself")
         with self._changed:
             self._check_open()
-            waiting = self._drain(timeout)
+            waiting = self._drain(patience)
             if waiting:
                 raise UpdatesPending(waiting, "they stay", self.queue.last_failure)
             self._raise_refusals()
 
-    def _drain(self, timeout: float | None) -> int:
+    def _drain(self, patience: Patience) -> int:
         """Wait for all there is now. Returns how many increments of it still wait."""
-        queue = self.queue
-        serial, since = queue.seal_all(self._clock()), queue.failures
+        flush = Flush(self.queue, self._clock(), patience)
         self._changed.notify_all()
-        end = None if timeout is None else time.monotonic() + timeout
-        while not queue.settled(serial):
-            left = None if end is None else end - time.monotonic()
-            if (left is None and queue.stuck(serial, since)) or (left is not None and left <= 0):
-                return queue.waiting_upto(serial)
-            self._changed.wait(None if left is None else min(left, LONGEST_WAIT))
-        return 0
+        while not flush.over(now := time.monotonic()):
+            self._changed.wait(flush.seconds(now))
+        return flush.waiting()
 
-    def _drain_all(self, timeout: float | None) -> None:
+    def _drain_all(self, patience: Patience) -> None:
         """The same until nothing waits: on_error may have added more."""
-        end = None if timeout is None else time.monotonic() + timeout
         while self.queue.pending:
-            if self._drain(None if end is None else end - time.monotonic()):
+            if self._drain(patience):
                 return
 
-    def close(self, timeout: float | None) -> None:
+    def close(self, patience: Patience) -> None:
         self._check_process()
         if self._is_sender():
             raise RuntimeError("on_error must not close: it would wait for itself")
@@ -274,7 +272,7 @@ class _Sending:
                 return
             self._closing = True
             try:
-                self._drain_all(timeout)
+                self._drain_all(patience)
             except BaseException:  # interrupted: nobody else says what is lost
                 log_lost(self.queue.pending)
                 raise
@@ -320,7 +318,7 @@ class _Sending:
             _alive.add(self)
             self._threads = [
                 threading.Thread(target=self._run, name=f"sketchd-buffer-{at}", daemon=True)
-                for at in range(self._senders)
+                for at in range(self.senders)
             ]
             for thread in self._threads:
                 thread.start()
@@ -345,7 +343,7 @@ class _Sending:
         refusal: Refusal | None = None
         refused = False
         try:
-            request(self._client, batch, batch.columns(self._coalesce))
+            batches.request(self._client, batch, batch.columns(self._coalesce))
         except (Unavailable, RateLimited) as error:
             with self._changed:
                 self.queue.put_back(batch, error, self._clock())
@@ -379,7 +377,7 @@ class _Sending:
         if self.foreign or self._closed or not self.queue.pending:
             return
         with self._changed:
-            lost = self._drain(max(0.0, end - time.monotonic()))
+            lost = self._drain(Patience(end, through_failures=True))
             refused = sum(refusal.numbers for refusal in self.queue.take_refusals())
         if lost or refused:
             _log.error(

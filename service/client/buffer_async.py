@@ -11,9 +11,16 @@ from types import TracebackType
 from typing import Self
 
 from service.client import buffer_batches as batches
-from service.client.buffer import Updatable, log_lost, request
-from service.client.buffer_batches import Batch, Layout
+from service.client.buffer import log_lost
+from service.client.buffer_batches import Batch, Layout, Updatable, request
 from service.client.buffer_errors import Refusal, UpdatesPending, UpdatesRefused
+from service.client.buffer_flush import (
+    Flush,
+    Patience,
+    checked_close_timeout,
+    patience_of_close,
+    patience_of_flush,
+)
 from service.client.buffer_queue import BufferQueue
 from service.client.errors import RateLimited, Unavailable, Unreachable
 from service.client.inputs import checked_name
@@ -40,6 +47,7 @@ class AsyncUpdateBuffer:
         on_error: OnError | None = None,
         add_timeout: float | None = None,
         coalesce: bool = False,
+        close_timeout: float | None = 30.0,
         senders: int = 4,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -48,6 +56,7 @@ class AsyncUpdateBuffer:
             raise ValueError(f"senders: must be at least 1, is {senders}")
         self._queue = queue
         self._add_timeout = add_timeout
+        self._close_timeout = checked_close_timeout(close_timeout)
         self._sending = _Sending(client, queue, on_error, coalesce, senders, clock)
 
     @property
@@ -98,11 +107,13 @@ class AsyncUpdateBuffer:
 
         timeout, errors: as of `UpdateBuffer.flush`.
         """
-        await self._sending.flush(timeout)
+        senders = self._sending.senders
+        await self._sending.flush(patience_of_flush(timeout, time.monotonic(), senders))
 
     async def close(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - as its twin
         """Flush and end, as `UpdateBuffer.close`."""
-        await self._sending.close(timeout)
+        now, senders = time.monotonic(), self._sending.senders
+        await self._sending.close(patience_of_close(timeout, now, senders, self._close_timeout))
 
     async def __aenter__(self) -> Self:
         return self
@@ -143,7 +154,7 @@ class _Sending:
         self._client = client
         self._on_error = on_error
         self._coalesce = coalesce
-        self._senders = senders
+        self.senders = senders
         self._tasks: list[asyncio.Task[None]] = []
         #: That of the first update; its tasks and the client's connections live in no other.
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -173,7 +184,7 @@ class _Sending:
         """See to it that there are senders: of the first, or in the place of cancelled ones."""
         self._loop = asyncio.get_running_loop()
         self._tasks = [task for task in self._tasks if not task.done()]
-        for _ in range(self._senders - len(self._tasks)):
+        for _ in range(self.senders - len(self._tasks)):
             task = asyncio.create_task(self._run())
             task.add_done_callback(lambda _: self.changed())
             self._tasks.append(task)
@@ -212,38 +223,32 @@ class _Sending:
             await self._wait(left)
             self.check()
 
-    async def flush(self, seconds: float | None) -> None:
+    async def flush(self, patience: Patience) -> None:
         self._check_loop()
         if self.is_sender():
             raise RuntimeError("on_error must not flush: it would wait for itself")
         if self._closed or (self._closing and not self.is_sender()):
             raise ValueError("the buffer is closed")
-        if waiting := await self._drain(seconds):
+        if waiting := await self._drain(patience):
             raise UpdatesPending(waiting, "they stay", self._queue.last_failure)
         self.check()
 
-    async def _drain(self, seconds: float | None) -> int:
+    async def _drain(self, patience: Patience) -> int:
         """Wait for all there is now. Returns how many increments of it still wait."""
-        queue = self._queue
-        serial, since = queue.seal_all(self.clock()), queue.failures
+        flush = Flush(self._queue, self.clock(), patience)
         self.changed()
-        end = None if seconds is None else time.monotonic() + seconds
-        while not queue.settled(serial):
-            left = None if end is None else end - time.monotonic()
-            if (left is None and queue.stuck(serial, since)) or (left is not None and left <= 0):
-                return queue.waiting_upto(serial)
+        while not flush.over(now := time.monotonic()):
             self.start()
-            await self._wait(left)
-        return 0
+            await self._wait(flush.seconds(now))
+        return flush.waiting()
 
-    async def _drain_all(self, seconds: float | None) -> None:
+    async def _drain_all(self, patience: Patience) -> None:
         """The same until nothing waits: on_error may have added more."""
-        end = None if seconds is None else time.monotonic() + seconds
         while self._queue.pending:
-            if await self._drain(None if end is None else end - time.monotonic()):
+            if await self._drain(patience):
                 return
 
-    async def close(self, seconds: float | None) -> None:
+    async def close(self, patience: Patience) -> None:
         self._check_loop()
         if self.is_sender():
             raise RuntimeError("on_error must not close: it would wait for itself")
@@ -251,7 +256,7 @@ class _Sending:
             return
         self._closing = True
         try:
-            await self._drain_all(seconds)
+            await self._drain_all(patience)
         except BaseException:  # cancelled: nobody else says what is lost
             log_lost(self._queue.pending)
             raise

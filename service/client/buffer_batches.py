@@ -6,7 +6,7 @@ import itertools
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -136,3 +136,18 @@ def _distinct(where: list[Column]) -> tuple[list[Column], npt.NDArray[np.int64]]
     at = np.empty(len(order), np.int64)
     at[order] = np.cumsum(new) - 1
     return [row[new], column[new]], at
+
+
+class Updatable(Protocol):
+    """What a buffer needs of a client: sketches with the methods of `Sketch`."""
+
+    def sketch(self, name: str) -> Any: ...
+
+
+def request(client: Updatable, batch: Batch, columns: Columns) -> Any:
+    """Ask for a batch to be applied; the answer is whatever the client's methods return."""
+    sketch = client.sketch(batch.sketch)
+    send = {"index": "update", "entries": "update_entries", "rows": "update_rows"}[batch.layout]
+    return getattr(sketch, send)(
+        *columns.values(), operand=batch.operand, idempotency_key=batch.key
+    )

@@ -54,6 +54,8 @@ class BufferQueue:
         # When a lane last failed, in failures of all lanes.
         self._failed: dict[Lane, int] = {}
         self.failures = 0
+        # How many there were when a batch last left: then somebody had answered.
+        self._failures_before = 0
         self.last_failure: Exception | None = None
         self.refusals: list[Refusal] = []
         self.sent = 0
@@ -176,6 +178,7 @@ class BufferQueue:
         queue.popleft()
         del self._outstanding[batch.serial]
         self.pending -= batch.numbers
+        self._failures_before = self.failures
         self._under_way.discard(lane)
         self._failed.pop(lane, None)
         if queue:
@@ -198,6 +201,12 @@ class BufferQueue:
             for number, batch in self._outstanding.items()
             if number <= serial
         )
+
+    def failures_in_a_row(self, since: int) -> int:
+        """How many attempts failed later than that count of `failures` and with none between that
+        took a batch away.
+        """
+        return self.failures - max(since, self._failures_before)
 
     def waiting_upto(self, serial: int) -> int:
         """How many increments of the batches up to this serial still wait."""

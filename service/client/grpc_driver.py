@@ -72,9 +72,9 @@ class GrpcTransport:
 
     def __init__(self, address: Address, key: str | None, tls: Tls | None, tensors: bool) -> None:
         self._channel = (
-            grpc.secure_channel(address.authority, _credentials(tls), options=_OPTIONS)
+            grpc.secure_channel(address.target, _credentials(tls), options=_OPTIONS)
             if address.encrypted
-            else grpc.insecure_channel(address.authority, options=_OPTIONS)
+            else grpc.insecure_channel(address.target, options=_OPTIONS)
         )
         self._metadata = _metadata(key)
         self._tensors = tensors
@@ -149,11 +149,11 @@ class AsyncGrpcTransport:
 
     def _callable(self, request: grpc_wire.Request) -> Any:
         if self._channel is None:  # here, where the loop that it belongs to runs
-            authority = self._address.authority
+            target = self._address.target
             self._channel = (
-                grpc.aio.insecure_channel(authority, options=_OPTIONS)
+                grpc.aio.insecure_channel(target, options=_OPTIONS)
                 if self._credentials is None
-                else grpc.aio.secure_channel(authority, self._credentials, options=_OPTIONS)
+                else grpc.aio.secure_channel(target, self._credentials, options=_OPTIONS)
             )
         found = self._callables.get(request.method)
         if found is None:

@@ -60,15 +60,14 @@ def _fill(
     for name, value in fields.items():
         if name not in known:
             raise _refused(f"{pointer}/{name}", "unknown field")
-        if value is not None:
-            _set(message, name, value, f"{pointer}/{name}")
+        _set(message, name, value, f"{pointer}/{name}")
 
 
 def _fill_distribution(message: pb.Distribution, fields: Mapping[str, Any], pointer: str) -> None:
     softmax = fields.get("softmax")
     rest = {name: value for name, value in fields.items() if name != "softmax"}
     _fill(message, rest, ("power",), pointer)
-    if softmax is not None:
+    if "softmax" in fields:
         inner = f"{pointer}/softmax"
         _fill(message.softmax, _object(softmax, inner), ("temperature",), inner)
 
@@ -80,15 +79,27 @@ def _set(message: Message, name: str, value: Any, pointer: str) -> None:
         setattr(message, name, value)
         return
     real = name in (*_REAL, "power", "temperature")
-    if isinstance(value, bool) or not hasattr(value, "__float__" if real else "__index__"):
-        raise _refused(pointer, "must be a number" if real else "must be a whole number")
+    if isinstance(value, bool) or not hasattr(value, "__float__"):
+        raise _refused(pointer, "must be a number")
     try:
-        setattr(message, name, float(value) if real else value.__index__())
+        setattr(message, name, float(value) if real else _whole(value, pointer))
+    except TypeError:  # of an array, which has __float__ and need not be one number
+        raise _refused(pointer, "must be a number") from None
     except (ValueError, OverflowError):
         if name == "seed":
             raise _refused(pointer, _SEED_RULE) from None
         # No message holds it; what is as far out of range lets the service say what the range is.
         setattr(message, name, _BEYOND if name != "quantum_bits" else (1 << 63) - 1)
+
+
+def _whole(value: Any, pointer: str) -> int:
+    """A whole number; as in JSON, 10.0 is one."""
+    if hasattr(value, "__index__"):
+        return int(value.__index__())
+    found = float(value)
+    if not found.is_integer():
+        raise _refused(pointer, "must be a whole number")
+    return int(found)
 
 
 def _object(value: Any, pointer: str) -> Mapping[str, Any]:

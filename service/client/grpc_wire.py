@@ -16,6 +16,8 @@ from service.protos.sketchd.v1 import sketchd_pb2 as pb
 _PIECE_BYTES: Final = 1 << 18
 #: Columns with fewer bytes a number than this go as safetensors; packed they take 8.
 _NARROW_BYTES: Final = 4
+#: A uint32.
+_LARGEST_LIMIT: Final = (1 << 32) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,8 @@ def _norm(op: ops.NormOf) -> bytes:
 
 
 def _list(op: ops.ListPage) -> Message:
-    message = pb.ListSketchesRequest(prefix=op.prefix, limit=op.limit)
+    # The service says what the range is, of what no message holds, too.
+    message = pb.ListSketchesRequest(prefix=op.prefix, limit=min(op.limit, _LARGEST_LIMIT))
     if op.cursor is not None:
         message.cursor = op.cursor
     return message

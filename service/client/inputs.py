@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+import numpy as np
 import numpy.typing as npt
 
 from service.client import answers
@@ -67,10 +68,27 @@ def checked_name(name: str) -> str:
     return name
 
 
+def text(value: str, field: str) -> str:
+    """A string. Raises ValueError, which names the field."""
+    if not isinstance(value, str):
+        raise ValueError(f"{field}: must be a string, is {type(value).__name__}")
+    return value
+
+
+def operand_name(value: str, field: str = "operand") -> str:
+    """The name of an operand; whether the sketch has it is for the service to say. Raises
+    ValueError: a message of gRPC could not tell an empty one from none.
+    """
+    if not text(value, field):
+        raise ValueError(f"{field}: must name an operand, is empty")
+    return value
+
+
 def key_of(given: str | None) -> str:
     """The idempotency key of one call: the caller's, or a new one that nobody else has."""
     if given is None:
         return secrets.token_hex(16)
+    text(given, "idempotency_key")
     if not (given and given.isascii() and given.isprintable() and given.strip() == given):
         raise ValueError(
             "idempotency_key: must be printable ASCII characters, at least one, with no space at "
@@ -90,15 +108,16 @@ def add(update: Update) -> ops.Add:
         columns["delta"] = numbers(update.delta, "delta", 1)
     if update.values is not None:
         columns["values"] = numbers(update.values, "values", 2)
-    first = next(iter(columns), None)
-    if first is not None:
-        for field, column in columns.items():
-            if len(column) != len(columns[first]):
-                raise ValueError(
-                    f"{field}: has {len(column)} items where {first} has {len(columns[first])}"
-                )
+    if not columns:
+        raise ValueError("index: give index and delta; row, column and delta; or row and values")
+    first = next(iter(columns))
+    for field, column in columns.items():
+        if len(column) != len(columns[first]):
+            raise ValueError(
+                f"{field}: has {len(column)} items where {first} has {len(columns[first])}"
+            )
     key = key_of(update.idempotency_key)
-    return ops.Add(checked_name(update.sketch), update.operand, columns, key)
+    return ops.Add(checked_name(update.sketch), operand_name(update.operand), columns, key)
 
 
 def _column(array: npt.NDArray[Any], field: str) -> npt.NDArray[Any]:
@@ -130,10 +149,25 @@ def draw_of(asked: SampleOf) -> ops.Draw:
     return ops.Draw(
         checked_name(asked.sketch),
         whole(asked.count, "count"),
-        asked.replacement,
+        _flag(asked.replacement, "replacement"),
         whole(asked.draw, "draw") or 0,
         query,
     )
+
+
+def _flag(value: bool | None, field: str) -> bool | None:
+    """True or False, numpy's too, or None. Raises ValueError, which names the field."""
+    if not isinstance(value, bool | np.bool_ | None):
+        raise ValueError(f"{field}: must be true or false, is {type(value).__name__}")
+    return None if value is None else bool(value)
+
+
+def page_of(prefix: str, page: int) -> ops.ListPage:
+    """The first page of a list. Raises ValueError, which names the field."""
+    limit = whole(page, "page")
+    if not limit:
+        raise ValueError("page: must be at least 1")
+    return ops.ListPage(text(prefix, "prefix"), limit, None)
 
 
 def whole(value: int | None, field: str) -> int | None:
@@ -149,10 +183,13 @@ def whole(value: int | None, field: str) -> int | None:
 
 
 def operand_names(operands: str | Sequence[str] | None) -> tuple[str, ...] | None:
-    """The operands named, one or several; None where none is."""
+    """The operands named, one or several; None where none is. Raises ValueError."""
     if operands is None:
         return None
-    return (operands,) if isinstance(operands, str) else tuple(operands)
+    names = (operands,) if isinstance(operands, str) else tuple(operands)
+    if not names:
+        raise ValueError("operands: must name at least one, or be None")
+    return tuple(operand_name(name, "operands") for name in names)
 
 
 def with_queries(asked: ops.Draw, queries: object) -> ops.Draw:

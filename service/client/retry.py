@@ -15,10 +15,11 @@ class Retry:
 
     After the n-th failure the pause is random between 0 and first_pause · 2^(n-1), at most
     longest_pause seconds, and begins when the service said (Retry-After) that trying again
-    makes sense. attempts 1 turns retries off.
+    makes sense. attempts 1 turns retries off. By default the pauses add up to some twenty-five
+    seconds, so that a service that restarts is waited for.
     """
 
-    attempts: int = 10
+    attempts: int = 30
     first_pause: float = 0.05
     longest_pause: float = 2.0
 

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
@@ -99,13 +100,13 @@ class Client(Connection):
 
         timeout: of each page.
         """
-        limit, cursor = inputs.whole(page, "page") or 0, None
+        asked = inputs.page_of(prefix, page)
         while True:
-            found = self._call(ops.ListPage(prefix, limit, cursor), timeout)
+            found = self._call(asked, timeout)
             yield from found.infos
-            cursor = found.next_cursor
-            if cursor is None:
+            if found.next_cursor is None:
                 return
+            asked = replace(asked, cursor=found.next_cursor)
 
     def plan(self, spec: Mapping[str, Any], *, timeout: float | None = None) -> Plan:
         """What a spec would become; nothing is made."""
@@ -138,6 +139,7 @@ class Client(Connection):
         max_pending: int = 1_000_000,
         on_error: OnError | None = None,
         add_timeout: float | None = None,
+        close_timeout: float | None = 30.0,
         coalesce: bool = False,
     ) -> UpdateBuffer:
         """Many small updates as few requests, sent by threads of its own; see UpdateBuffer."""
@@ -148,6 +150,7 @@ class Client(Connection):
             max_pending=max_pending,
             on_error=on_error,
             add_timeout=add_timeout,
+            close_timeout=close_timeout,
             coalesce=coalesce,
         )
 

@@ -175,7 +175,7 @@ class Sketch:
         timeout: float | None = None,
     ) -> Info:
         """Let no later update change an operand."""
-        asked = ops.Seal(self._name, operand, inputs.key_of(idempotency_key))
+        asked = ops.Seal(self._name, inputs.operand_name(operand), inputs.key_of(idempotency_key))
         return self._client._call(asked, timeout)
 
     def set_ttl(self, seconds: float | None, *, timeout: float | None = None) -> Info:

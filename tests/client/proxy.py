@@ -21,7 +21,7 @@ class Proxy:
     counted in `struck`.
     """
 
-    def __init__(self, target: int) -> None:
+    def __init__(self, target: int, host: str = "127.0.0.1") -> None:
         self.target = target
         self.struck = 0
         self.connections = 0
@@ -34,7 +34,8 @@ class Proxy:
         self._left: dict[socket.socket, int] = {}
         self._lock = threading.Lock()
         self._sockets: set[socket.socket] = set()
-        self._listening = socket.create_server(("127.0.0.1", 0))
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._listening = socket.create_server((host, 0), family=family)
         self.port: int = self._listening.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -160,9 +161,9 @@ def _end(one: socket.socket) -> None:
 
 
 @contextlib.contextmanager
-def between(target: int) -> Iterator[Proxy]:
-    """A proxy to a port until the block ends."""
-    proxy = Proxy(target)
+def between(target: int, host: str = "127.0.0.1") -> Iterator[Proxy]:
+    """A proxy to a port until the block ends. host: where it listens."""
+    proxy = Proxy(target, host)
     try:
         yield proxy
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -222,6 +223,58 @@ def test_a_client_retries_by_its_own_policy(service: Any, face: str) -> None:
             with pytest.raises(Exception, match="unreachable"):
                 client.sketch("a").info()
     assert proxy.struck == 4  # three, and one for a connection that may have been idle too long
+
+
+@pytest.mark.parametrize(
+    ("url", "target"),
+    [
+        ("grpc://dns:50051", "dns:///dns:50051"),
+        ("grpcs://xds:50051", "dns:///xds:50051"),
+        ("grpc://127.0.0.1:1", "dns:///127.0.0.1:1"),
+        ("grpc://[::1]:1", "dns:///[::1]:1"),
+        ("grpc://[fe80::1%eth0]:1", "dns:///[fe80::1%25eth0]:1"),
+    ],
+)
+def test_what_grpc_takes_for_an_address(url: str, target: str) -> None:
+    assert parse(url).target == target
+
+
+def test_a_host_named_like_a_scheme_of_grpc_is_a_host(
+    face: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind("50051")  # of this folder: what gRPC would take unix:50051 for
+        listening.listen()
+        listening.setblocking(False)
+        once = {"retry": Retry(attempts=1), "timeout": 5.0}
+        with rig.connected(face, "grpc://unix:50051", **once) as client:
+            with pytest.raises(Unreachable):
+                client.sketch("a").info()
+        with pytest.raises(BlockingIOError):
+            listening.accept()
+
+
+@pytest.mark.parametrize("transport", rig.TRANSPORTS)
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
+def test_addresses_of_either_version_and_names_are_reached(
+    service: Any, face: str, name: str, transport: str, host: str
+) -> None:
+    listening = "127.0.0.1" if host == "localhost" else host
+    if host == "::1" and not _has_ipv6():
+        pytest.skip("this machine has no ::1")
+    with between(rig.port_of(service, transport), listening) as proxy:
+        url = f"{transport}://{f'[{host}]' if ':' in host else host}:{proxy.port}"
+        with rig.connected(face, url, retry=Retry(attempts=1), timeout=10.0) as client:
+            assert client.create(name, rig.SMALL).info().name == name
+
+
+def _has_ipv6() -> bool:
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
 
 
 def test_proxies_of_the_surroundings_do_not_count(

@@ -68,6 +68,12 @@ def test_retry_after_is_waited_for_and_jitter_comes_on_top() -> None:
     assert pauses(unavailable(2.0), policy, 30.0, 0.5) == pytest.approx([2.05, 2.1])
 
 
+def test_by_default_a_restart_is_waited_for() -> None:
+    refused = Unreachable("unreachable", "connection refused")
+    assert 20.0 < sum(pauses(refused, Retry(), 30.0, 0.5)) < 30.0
+    assert sum(pauses(refused, Retry(), 5.0, 0.5)) < 5.0
+
+
 def test_no_pause_reaches_beyond_the_deadline() -> None:
     assert pauses(unavailable(31.0), Retry(), 30.0, 0.0) == []
     for timeout, chance in itertools.product((0.1, 1.0, 3.0), (0.0, 0.3, 0.999)):

@@ -116,6 +116,7 @@ def script(client: Any, name: str) -> list[Any]:
         other.snapshot().data, other.seal("y"), other.set_ttl(50), other.set_ttl(None),
         vector.info(), matrix.info(), tensor.info(), soft.info(), fixed.info(),
         client.plan(rig.VECTOR), client.plan(rig.TENSOR), client.plan({**rig.MATRIX, "seed": None}),
+        client.plan({"kind": "vector", "shape": {"n": 9.0}, "seed": 7.0, "samples": np.float32(5)}),
         [info.name.removeprefix(name) for info in client.list(f"{name}.", page=2)],
         *failures(client, name), *many(client, name),
     ]  # fmt: skip
@@ -141,6 +142,14 @@ def failures(client: Any, name: str) -> list[SketchdError]:
         lambda: client.create(f"{name}.x", {**rig.VECTOR, "quantum_bits": 1 << 70}),
         lambda: client.create(f"{name}.x", {**rig.VECTOR, "magnitude": "large"}),
         lambda: client.create(f"{name}.x", {**rig.VECTOR, "depth": 2.5}),
+        lambda: client.create(f"{name}.x", {**rig.VECTOR, "samples": "16"}),
+        lambda: client.create(f"{name}.x", {**rig.VECTOR, "samples": [1, 2]}),
+        lambda: client.create(f"{name}.x", {**rig.VECTOR, "shape": {"n": 10.5}}),
+        lambda: client.create(f"{name}.x", {**rig.VECTOR, "shape": {"n": None}}),
+        lambda: client.create(f"{name}.x", {**rig.VECTOR, "distribution": {"power": None}}),
+        lambda: client.create(f"{name}.x", {**rig.SMALL, "distribution": {"softmax": None}}),
+        lambda: list(client.list(name, page=1001)),
+        lambda: list(client.list(name, page=1 << 40)),
         lambda: client.create(f"{name}.x", {**rig.VECTOR, "shape": {"n": 5, "m": 5}}),
         lambda: client.create(f"{name}.x", {"kind": "cube", "shape": {"n": 5}}),
         lambda: client.create(f"{name}.x", {"kind": "vector"}),
@@ -298,3 +307,41 @@ def test_many_questions_may_leave_the_count_to_their_sketches(client: Any, name:
     found = client.sample_many([SampleOf(name)] * 60)
     assert [type(one) for one in found] == [Sample] * 60
     assert {len(one.index) for one in found} == {1000}
+
+
+@pytest.mark.parametrize(
+    ("field", "refused"),
+    [
+        ("index", lambda client, name: client.update_many([Update(name)])),
+        ("index", lambda client, name: client.sketch(name).update(None, None)),
+        ("operand", lambda client, name: client.sketch(name).update([1], [1.0], operand="")),
+        (
+            "operand",
+            lambda client, name: client.update_many(
+                [Update(name, [1], [1.0]), Update(name, [1], [1.0], operand=None)]  # type: ignore[arg-type]
+            ),
+        ),
+        ("operand", lambda client, name: client.sketch(name).seal(None)),
+        ("operands", lambda client, name: client.sketch(name).merge(name, [])),
+        ("operands", lambda client, name: client.sketch(name).merge(name, [3])),
+        (
+            "replacement",
+            lambda client, name: client.sample_many(
+                [SampleOf(name), SampleOf(name, replacement="yes")]  # type: ignore[arg-type]
+            ),
+        ),
+        (
+            "idempotency_key",
+            lambda client, name: client.sketch(name).update([1], [1.0], idempotency_key=5),
+        ),
+        ("page", lambda client, name: list(client.list(name, page=0))),
+        ("prefix", lambda client, name: list(client.list(None))),
+    ],
+)
+def test_what_no_message_tells_apart_is_refused_here_and_nothing_is_sent(
+    client: Any, name: str, field: str, refused: Any
+) -> None:
+    sketch = client.create("refused-here", rig.SMALL)
+    with pytest.raises(ValueError, match=rf"^{field}: "):
+        refused(client, "refused-here")
+    assert sketch.info().updates == 0

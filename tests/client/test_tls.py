@@ -125,6 +125,36 @@ def test_a_certificate_of_the_client(
                 client.sketch(name).info()
 
 
+@pytest.mark.parametrize("transport", rig.TRANSPORTS)
+def test_the_roots_of_the_system(
+    service: Any,
+    transport: str,
+    face: str,
+    certificates: Path,
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificates / "root.pem"))
+    with _front(service, transport, certificates, client_ca=False) as url:
+        with rig.connected(face, url, **_ONCE) as client:
+            assert client.create(name, rig.SMALL).info().name == name
+
+
+def test_roots_of_a_folder_are_found_by_grpc_too(
+    certificates: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = (certificates / "root.pem").read_bytes()
+    (tmp_path / "none.pem").write_bytes(b"")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
+    assert Tls().pems()[0] is None
+    (tmp_path / "0a1b2c3d.0").write_bytes(root)
+    (tmp_path / "0a1b2c3d.1").write_bytes(b"no certificate")
+    found = Tls().pems()[0]
+    assert found is not None
+    assert found.split() == root.split()
+
+
 def test_files_that_are_not_there_are_told_at_once() -> None:
     for url in ("https://127.0.0.1:1", "grpcs://127.0.0.1:1"):
         with pytest.raises(OSError):
