@@ -201,9 +201,12 @@ def _until(both: Both, holds: Any) -> None:
     """Wait until something holds, and then some, for what would still come."""
 
     async def wait() -> None:
-        async with asyncio.timeout(20):
-            while not holds():  # noqa: ASYNC110 - nothing tells
-                await asyncio.sleep(0.005)
+        try:
+            async with asyncio.timeout(20):
+                while not holds():  # noqa: ASYNC110 - nothing tells
+                    await asyncio.sleep(0.005)
+        except TimeoutError:
+            raise AssertionError("it does not come to hold") from None
         for _ in range(50):
             await asyncio.sleep(0.001)
 
