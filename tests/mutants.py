@@ -329,7 +329,8 @@ _SERVICE: Final = (
     Mutant("the client sends a broken stream whole, with new keys", "service/client/operations.py",
            "return replace(self, settled=settled)",
            "return replace(self, parts=tuple(replace(p, key=p.key + '+') for p in self.parts))",
-           _FAULTS + "a_batch_whose_answer_was_lost_counts_once[grpc-sync]"),
+           "tests/client/test_wire.py::"
+           "test_a_stream_that_ended_early_leaves_the_rest_to_another_attempt"),
     Mutant("the client's pauses reach beyond the deadline", "service/client/retry.py",
            "return pause if now + pause < self._deadline else None", "return pause",
            "tests/client/test_retry.py::test_no_pause_reaches_beyond_the_deadline"),
