@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -156,7 +156,7 @@ def clients_of(options: Options, host: str, port: int) -> list[Client]:
 
 def filling(options: Options, host: str, port: int) -> list[Client]:
     """One update for every sketch, so that the first samples find something."""
-    first: Callable[[int], list[int]] = lambda at: [  # noqa: E731
-        2 * BODIES * sketch for sketch in range(at, options.sketches, options.clients)
+    shares = (range(at, options.sketches, options.clients) for at in range(options.clients))
+    return [
+        Client(host, port, [2 * BODIES * sketch for sketch in share]) for share in shares if share
     ]
-    return [Client(host, port, turns) for at in range(options.clients) if (turns := first(at))]
