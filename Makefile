@@ -20,7 +20,7 @@ COMPILE := build/lock/bin/uv pip compile --quiet --universal --python-version 3.
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run demo attention test lint test-long mutants calibrate bench proto lock clean
+.PHONY: help run demo attention test system-packages lint test-long mutants calibrate bench proto lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -45,15 +45,18 @@ demo: $(VENV)/.installed-demo ## sample keys and pairs of a real attention head,
 attention: $(VENV)/.installed-demo $(VENV)/.installed-weights ## attention of a real transformer over a long text, start to end, in minutes
 	$(IN_VENV) -m service attention --output attention-output
 
-test: lint ## install what the tests need; lint, type-check and run every test
+test: lint system-packages ## install what the tests need; lint, type-check and run every test
 	$(IN_VENV) -m pytest -n $(TEST_PROCESSES) --dist loadfile
+
+system-packages: ## the programs that tests start (a browser, Prometheus, haproxy), where they may be installed
+	@tests/system_packages.sh
 
 lint: $(VENV)/.installed-dev $(VENV)/.installed-weights ## ruff and mypy alone
 	$(IN_VENV) -m ruff check .
 	$(IN_VENV) -m ruff format --check .
 	$(IN_VENV) -m mypy $(PACKAGES)
 
-test-long: $(VENV)/.installed-dev $(VENV)/.installed-weights ## the full statistical grid and 10,000 hostile requests as well; minutes to an hour
+test-long: system-packages $(VENV)/.installed-dev $(VENV)/.installed-weights ## the full statistical grid and 10,000 hostile requests as well; minutes to an hour
 	$(IN_VENV) -m pytest -n $(TEST_PROCESSES) --dist loadfile -m "long or not long"
 
 mutants: $(VENV)/.installed-dev ## break algorithms and service on purpose; each break must fail its test

@@ -13,7 +13,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -26,21 +25,10 @@ import trustme
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from tests.programs import ENDS_WITH_PARENT
+
 HOST: Final = "127.0.0.1"
 _PATIENCE_SECONDS: Final = 20.0
-#: Asks Linux to end the program that follows with its parent's thread: start servers from one
-#: that stays. Asked in a process of its own and not by preexec_fn, which forks: where gRPC has run,
-#: its handlers of forks then end the child before the server begins.
-_ENDS_WITH_PARENT: Final = (
-    [
-        sys.executable, "-ISc",
-        "import ctypes, os, sys\n"
-        "ctypes.CDLL(None).prctl(1, 9)\n"  # PR_SET_PDEATHSIG, SIGKILL
-        "os.execv(sys.argv[1], sys.argv[1:])",
-    ]
-    if sys.platform == "linux"
-    else []
-)  # fmt: skip
 #: What a test's server has unless it asks for something else.
 _DEFAULTS: Final = {
     "bind": HOST,
@@ -176,7 +164,7 @@ class ServerProcess:
         assert not self.alive
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [*_ENDS_WITH_PARENT, program(), *self._arguments()],
+                [*ENDS_WITH_PARENT, program(), *self._arguments()],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
