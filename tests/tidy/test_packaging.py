@@ -69,7 +69,10 @@ def test_locks_agree_with_each_other() -> None:
     everything = pins(ROOT / "requirements" / "dev.txt")
     for path in INSTALLED:
         for name, entries in pins(path).items():
-            assert {str(pin) for pin, _ in entries} == {str(pin) for pin, _ in everything[name]}
+            # Versions, not markers: the larger lock may need one on more systems.
+            assert {str(pin.specifier) for pin, _ in entries} == {
+                str(pin.specifier) for pin, _ in everything[name]
+            }
 
 
 def test_every_make_target_is_explained_and_parses() -> None:
