@@ -31,6 +31,7 @@ from service import (
     http_admin,
     http_api,
     http_openapi,
+    http_overview,
     http_problems,
     http_questions,
     http_service,
@@ -53,6 +54,7 @@ from service.http_origins import is_this_machine
 from service.http_routes import RouteNames
 from service.in_flight import BodiesInFlight
 from service.metrics import Metrics
+from service.metrics_activity import Activity, Seen
 from service.metrics_shared import Snapshot
 from service.middleware import RequestBoundary
 from service.pool import BoundedPool
@@ -75,6 +77,7 @@ from sketch_core import bound_table_cache
 
 _SQLITE = "sqlite:///"
 Scrape = Callable[[], Awaitable[Snapshot]]
+Watch = Callable[[str], Awaitable[Seen]]
 
 
 def version() -> str:
@@ -159,6 +162,10 @@ class Runtime:
         """The metrics now; taken in a thread of its own, for the pool may be full."""
         return await asyncio.to_thread(Snapshot.of, self.registry, self.metrics.as_of)
 
+    async def seen(self, incarnation: str) -> Seen:
+        """What this process has seen of a sketch lately."""
+        return self.metrics.activity.of(incarnation)
+
     async def start(self) -> None:
         """Open the store. Raises StoreUnavailable; then there is nothing to stop."""
         await self.store.start()
@@ -195,7 +202,7 @@ def build(
     clock = clock if clock is not None else SystemClock()
     bound_table_cache(settings.table_cache_bytes)
     registry = CollectorRegistry()
-    metrics = Metrics(registry, version())
+    metrics = Metrics(registry, version(), Activity(settings.activity_sketches))
     if store is None:
         backend = open_store(settings, clock)
     else:
@@ -260,10 +267,11 @@ def create_app(settings: Settings, make: Callable[[Settings], Runtime] = build) 
     return app_over(make(settings))
 
 
-def app_over(runtime: Runtime, scrape: Scrape | None = None) -> FastAPI:
+def app_over(runtime: Runtime, scrape: Scrape | None = None, watch: Watch | None = None) -> FastAPI:
     """The routes over a runtime. Whoever serves the app starts it through the lifespan.
 
-    scrape: what /metrics shows, where that is more than this process's own.
+    scrape, watch: what /metrics shows, and the activity of a sketch, where that is more than this
+    process's own.
     """
     app = FastAPI(
         title="sketchd",
@@ -283,6 +291,8 @@ def app_over(runtime: Runtime, scrape: Scrape | None = None) -> FastAPI:
     app.state.directory = runtime.directory
     app.state.bodies = runtime.bodies
     app.state.scrape = scrape if scrape is not None else runtime.snapshot
+    app.state.watch = watch if watch is not None else runtime.seen
+    app.state.version = version()
     # The most frequent first: routes are tried in order. One flat table, not included
     # routers, so that a 405 can name the methods of every route at its path.
     roles = http_access.roles(runtime.settings.metrics_access)
@@ -290,6 +300,7 @@ def app_over(runtime: Runtime, scrape: Scrape | None = None) -> FastAPI:
         http_updates.ROUTES,
         http_questions.ROUTES,
         http_api.router.routes,
+        http_overview.router.routes,
         http_service.router.routes,
         http_service.ROUTES,
         http_admin.router.routes,

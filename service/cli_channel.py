@@ -2,8 +2,9 @@
 
 A message is a JSON object with its length in four bytes before it. First the supervisor sends
 `settings`; the worker answers `ready`, or `failed` with a reason. Then either asks: the
-supervisor for a `snapshot` of metrics (the "lasting" ones, or "all"), the worker for those of all
-workers together (`scrape`). The end of the stream is the end of the other.
+supervisor for a `snapshot` of metrics (the "lasting" ones, or "all") or for what was `seen` of a
+sketch, the worker for those of all workers together (`scrape`, `watch`). The end of the stream is
+the end of the other.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from service.errors import Unavailable
+from service.metrics_activity import Seen
 from service.metrics_shared import Snapshot
 
 Message = dict[str, Any]
@@ -118,11 +120,17 @@ class WorkerEnd:
         """Make it the running event loop's."""
         self._channel = await Channel.over(self._end)
 
-    async def attend(self, snapshot: Callable[[], Awaitable[Snapshot]]) -> None:
+    async def attend(
+        self,
+        snapshot: Callable[[], Awaitable[Snapshot]],
+        seen: Callable[[str], Awaitable[Seen]],
+    ) -> None:
         """Answer the supervisor until it ends. Only when open."""
         assert self._channel is not None
 
         async def heard(message: Message) -> Message | None:
+            if "seen" in message:
+                return {"found": (await seen(message["seen"])).encoded()}
             if "snapshot" not in message:
                 return None
             found = await snapshot()
@@ -137,11 +145,19 @@ class WorkerEnd:
 
     async def scrape(self) -> Snapshot:
         """The metrics of all workers together. Raises Unavailable."""
+        return Snapshot.decoded(await self._joined({"scrape": True}))
+
+    async def watch(self, incarnation: str) -> Seen:
+        """What all workers together have seen of a sketch. Raises Unavailable."""
+        return Seen.decoded(await self._joined({"watch": incarnation}))
+
+    async def _joined(self, asked: Message) -> Message:
         assert self._channel is not None
-        answer = await self._channel.ask({"scrape": True})
+        answer = await self._channel.ask(asked)
         if answer is None:
             raise Unavailable("the supervisor does not answer", code="not_ready")
-        return Snapshot.decoded(answer["joined"])
+        joined: Message = answer["joined"]
+        return joined
 
     async def leave(self, last: Snapshot) -> None:
         """Hand over what this worker has counted, and end."""

@@ -123,7 +123,9 @@ def serve_on(settings: Settings, ports: Ports, worker: WorkerEnd | None = None) 
     except (InvalidSetting, InvalidCertificate) as error:
         raise CannotServe(str(error)) from error
     config = uvicorn.Config(
-        composition.app_over(runtime, worker.scrape if worker is not None else None),
+        composition.app_over(runtime)
+        if worker is None
+        else composition.app_over(runtime, worker.scrape, worker.watch),
         http=protocol(settings),
         ws="none",
         lifespan="on",
@@ -217,7 +219,7 @@ async def _serve_as_worker(
 ) -> None:
     """The same, with a supervisor to tell, to answer, and to follow into its end."""
     await worker.open()
-    attending = asyncio.create_task(worker.attend(runtime.snapshot))
+    attending = asyncio.create_task(worker.attend(runtime.snapshot, runtime.seen))
     attending.add_done_callback(lambda _: server.stop())
     await server.serve(sockets=[listening])
     await worker.leave(await runtime.snapshot())

@@ -19,6 +19,8 @@ import socket
 import sys
 import time
 from asyncio.subprocess import DEVNULL, Process
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +28,7 @@ from service import logs
 from service.cli_channel import SNAPSHOT_SECONDS, Channel, Message, WorkerEnd
 from service.cli_ports import CannotServe, Ports, listen
 from service.cli_serve import ready_line, serve_on
+from service.metrics_activity import Seen
 from service.metrics_shared import Family, Snapshot, joined
 from service.settings import Settings
 
@@ -80,6 +83,11 @@ class Worker:
         found = Snapshot.decoded(answer["found"])
         self.last = found.lasting()
         return found
+
+    async def seen(self, incarnation: str) -> Seen | None:
+        """What it has seen of a sketch lately; None if it does not say in time."""
+        answer = await self.channel.ask({"seen": incarnation}, SNAPSHOT_SECONDS)
+        return None if answer is None else Seen.decoded(answer["found"])
 
     def signal(self, number: int) -> None:
         """Send a signal, unless it has ended."""
@@ -175,7 +183,9 @@ class Supervisor:
             elif "last" in message:
                 worker.last = Snapshot.decoded(message["last"])
             elif "scrape" in message:
-                self._answer_scrape(worker, message)
+                self._answer(worker, message, self._scrape)
+            elif "watch" in message:
+                self._answer(worker, message, partial(self._watch, message["watch"]))
             return None
 
         if self._stopping.is_set():  # the signal came while it was being started
@@ -185,16 +195,26 @@ class Supervisor:
         await worker.channel.close()
         return status
 
-    def _answer_scrape(self, worker: Worker, message: Message) -> None:
+    def _answer(
+        self, worker: Worker, message: Message, found: Callable[[], Awaitable[Message]]
+    ) -> None:
         """Without making the worker's other messages wait: its own metrics are among them."""
 
         async def answer() -> None:
-            whole = await self.scraped()
-            worker.channel.send({"joined": whole.encoded(), "answers": message["number"]})
+            worker.channel.send({"joined": await found(), "answers": message["number"]})
 
         task = asyncio.create_task(answer())
         self._answers.add(task)
         task.add_done_callback(self._answers.discard)
+
+    async def _scrape(self) -> Message:
+        return (await self.scraped()).encoded()
+
+    async def _watch(self, incarnation: str) -> Message:
+        """What the workers that answer in time have seen of a sketch."""
+        asked = [worker for worker in self._workers if worker.is_ready]
+        found = await asyncio.gather(*(worker.seen(incarnation) for worker in asked))
+        return Seen.by(one for one in found if one is not None).encoded()
 
     async def scraped(self) -> Snapshot:
         """The metrics of all workers, those that have ended included."""

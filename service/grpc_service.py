@@ -64,6 +64,7 @@ async def list_sketches(call: Call, raw: bytes) -> bytes:
     found, following = await call.served.sketches.list(
         call.tenant,
         prefix=asked.prefix,
+        contains=asked.contains,
         limit=asked.limit if asked.HasField("limit") else _PAGE,
         cursor=asked.cursor if asked.HasField("cursor") else None,
     )

@@ -289,6 +289,51 @@ class QuotaAnswer(BaseModel):
     batch_updates: int | None = Field(description="Coordinates in one batch.")
 
 
+class WhoAmI(BaseModel):
+    """Whom a request speaks for."""
+
+    tenant: str
+    role: Literal["read", "write", "admin"]
+    key: str | None = Field(description="Id of the key; null where no key is needed.")
+    quota: QuotaAnswer
+    version: str = Field(description="Of the service.")
+
+
+class DurationSeconds(BaseModel):
+    """Percentiles of durations, right within 4 %, and the longest."""
+
+    p50: float
+    p90: float
+    p99: float
+    max: float
+
+
+class AskedAnswer(BaseModel):
+    """Samples, estimates and norms."""
+
+    requests: int = Field(description="Those that failed included.")
+    failed: int
+    seconds: DurationSeconds | None = Field(
+        description="From receipt to answer; null without requests."
+    )
+
+
+class UpdatedAnswer(AskedAnswer):
+    """Updates."""
+
+    coordinates: int = Field(description="Numbers added; those of retries count once.")
+
+
+class ActivityAnswer(BaseModel):
+    """What the service that answered has seen of a sketch lately."""
+
+    window_seconds: float = Field(description="Nothing older is told.")
+    watched_seconds: float = Field(description="For how long it has watched; rates are over this.")
+    processes: int = Field(description="How many of its processes are added up.")
+    update: UpdatedAnswer
+    sample: AskedAnswer
+
+
 class Tenant(BaseModel):
     """One who has sketches."""
 

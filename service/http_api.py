@@ -28,6 +28,7 @@ from service.http_context import (
 from service.http_openapi import answer, body, described, ref
 from service.http_updates import json_response
 from service.problems import sent_as
+from service.sketch_requests import LONGEST_NAME
 from service.sketches import Info
 
 router: Final = APIRouter(prefix="/v1")
@@ -118,13 +119,20 @@ async def plan_sketch(request: Request) -> Response:
 async def list_sketches(
     request: Request,
     prefix: Annotated[str, Query(description="Only names that start with this.")] = "",
+    contains: Annotated[
+        str,
+        Query(
+            description="Only names that hold this text anywhere; A to Z are equal to a to z.",
+            json_schema_extra={"maxLength": LONGEST_NAME},
+        ),
+    ] = "",
     limit: Annotated[int, Query(ge=1, description="Sketches a page.")] = 100,
     cursor: Annotated[str | None, Query(description="next_cursor of the page before.")] = None,
 ) -> Response:
     """In the order of their names' bytes; next_cursor is null on the last page."""
     context = served(request)
     found, following = await context.sketches.list(
-        tenant_of(request), prefix=prefix, limit=limit, cursor=cursor
+        tenant_of(request), prefix=prefix, contains=contains, limit=limit, cursor=cursor
     )
 
     def write(page: list[Info]) -> bytes:

@@ -60,6 +60,31 @@ SPECS: Final = {
         "softmax-head",
     ),
 }
+WHO_AM_I: Final[dict[str, Any]] = {
+    "tenant": "acme",
+    "role": "write",
+    "key": "9f86d081884c7d65",
+    "quota": {
+        "sketches": 1000,
+        "state_bytes": None,
+        "updates_per_second": None,
+        "requests_per_second": 500.0,
+        "batch_updates": None,
+    },
+    "version": "0.1.0",
+}
+ACTIVITY: Final[dict[str, Any]] = {
+    "window_seconds": 300.0,
+    "watched_seconds": 284.2,
+    "processes": 1,
+    "update": {
+        "requests": 120,
+        "failed": 1,
+        "coordinates": 12000,
+        "seconds": {"p50": 0.00113, "p90": 0.00194, "p99": 0.00419, "max": 0.0102},
+    },
+    "sample": {"requests": 0, "failed": 0, "seconds": None},
+}
 UPDATES: Final = {
     "vector": example("Two coordinates of a vector", {"index": [5, 9], "delta": [1.5, -2]}),
     "large": example("Indices as strings", {"index": ["999999", 4], "delta": [1, 1]}),

@@ -31,6 +31,7 @@ _MODELS: Final[tuple[type[BaseModel], ...]] = (
     answers.Estimates, answers.EstimateResults, answers.NormAnswer, answers.NormResults,
     answers.Plan, answers.Health, schemas.Quota, schemas.NewKey, answers.Tenant,
     answers.TenantList, answers.Key, answers.KeyList, answers.IssuedKey,
+    answers.WhoAmI, answers.ActivityAnswer,
 )  # fmt: skip
 _BINARY: Final = {"type": "string", "format": "binary"}
 _DESCRIPTION: Final = """\

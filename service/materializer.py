@@ -170,6 +170,7 @@ class Materializer:
     def forget(self, identity: Identity) -> None:
         """Drop the cached version, if any, for good: the sketch is gone, and never comes back."""
         self._take(identity)
+        self._metrics.activity.forget(identity.incarnation)
         line = self._lines.get(identity)
         if line is not None:
             line.dead = True

@@ -18,6 +18,7 @@ from typing import Final, Literal, TypeVar, cast
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from service import errors, metrics_catalogue
+from service.metrics_activity import Activity
 from service.metrics_catalogue import METRICS
 from service.ports import Usage
 
@@ -89,14 +90,29 @@ class Request:
         if receipt is not None:
             receipt.timed = True
         self.kind = UNKNOWN
+        self.incarnation = ""
         self.outcome = "ok"
         self.coordinates = 0
 
+    def of(self, incarnation: str, kind: str) -> None:
+        """The sketch that is asked."""
+        self.incarnation = incarnation
+        self.kind = kind
+
 
 class Metrics:
-    """Every metric of the service, by the names of the public interface."""
+    """Every metric of the service, by the names of the public interface.
 
-    def __init__(self, registry: CollectorRegistry, version: str = "dev") -> None:
+    activity: told the same durations, by sketch; a sketch that turned out to be gone is not told.
+    """
+
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        version: str = "dev",
+        activity: Activity | None = None,
+    ) -> None:
+        self.activity = activity if activity is not None else Activity()
         self._registry = registry
         self._known: dict[tuple[object, tuple[str, ...]], object] = {}
         self._update_seconds = self._histogram("sketchd_update_duration_seconds")
@@ -162,12 +178,18 @@ class Metrics:
             request.outcome = outcome_of(failure)
             raise
         finally:
-            elapsed = time.perf_counter() - request.started
+            now = time.perf_counter()
+            elapsed = now - request.started
             labels = (request.transport, request.kind, request.outcome)
             self._series(self._update_seconds, *labels).observe(elapsed)
             self._series(self._batches, request.kind, request.outcome).inc()
+            added = 0
             if request.outcome == "ok":
-                self._series(self._updates, request.kind).inc(request.coordinates)
+                added = request.coordinates
+                self._series(self._updates, request.kind).inc(added)
+            if request.incarnation and request.outcome != "not_found":
+                failed = request.outcome not in ("ok", "replayed")
+                self.activity.updated(request.incarnation, now, elapsed, failed, added)
 
     @contextmanager
     def sample(self) -> Iterator[Request]:
@@ -179,9 +201,13 @@ class Metrics:
             request.outcome = outcome_of(failure)
             raise
         finally:
-            elapsed = time.perf_counter() - request.started
+            now = time.perf_counter()
+            elapsed = now - request.started
             labels = (request.transport, request.kind, request.outcome)
             self._series(self._sample_seconds, *labels).observe(elapsed)
+            if request.incarnation and request.outcome != "not_found":
+                failed = request.outcome != "ok"
+                self.activity.sampled(request.incarnation, now, elapsed, failed)
 
     def http_finished(
         self, route: str, method: str, status: int, receipt: Receipt, timed: Timed | None

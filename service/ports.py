@@ -17,8 +17,9 @@ store was built with; a sketch whose expires_at has passed does not exist.
 from __future__ import annotations
 
 import hashlib
+import string
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 from service.errors import QuotaExceeded
 
@@ -29,6 +30,14 @@ EMPTY_DIGEST = "0" * 40
 def chain(digest: str, entry_id: str) -> str:
     """The digest after one more entry."""
     return hashlib.sha1((digest + entry_id).encode("ascii")).hexdigest()
+
+
+_CAPITALS: Final = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
+
+
+def caseless(text: str) -> str:
+    """The text with A to Z as a to z, and nothing else changed: no other letter becomes ASCII."""
+    return text.translate(_CAPITALS)
 
 
 class Clock(Protocol):
@@ -241,11 +250,13 @@ class Store(Protocol):
         prefix: str,
         limit: int,
         after: str | None,
+        contains: str = "",
         max_bytes: int | None = None,
     ) -> list[Record]:
-        """Up to `limit` records with names that start with prefix and sort after `after`, by name
-        (byte order).
+        """Up to `limit` records with names that start with prefix, hold `contains` anywhere and
+        sort after `after`, by name (byte order).
 
+        contains: any text, nothing in it is a pattern; A to Z are equal to a to z.
         max_bytes: the record with which their `definition_bytes` exceed this is
         the last, unless it is the first.
         """

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Final
 
 from service.errors import QuotaExceeded
-from service.ports import Allowance, Record, SketchKey
+from service.ports import Allowance, Record, SketchKey, caseless
 from service.redis_connection import RedisConnection
 from service.redis_layout import Layout, NewerFormat, number, record_of
 from service.redis_scripts import load
@@ -25,6 +25,8 @@ _BRIEF: Final = ("v", "i", "C", "t", "e", "m", "z", "p", "d", "u", "w", "b", "c"
 _DEFINITION: Final = ("s", "q")
 #: A place without a sketch is somebody's creation under way for no longer than this.
 _CREATION_SECONDS: Final = 60.0
+#: Names of a tenant read at a time to find those that hold a text.
+_NAMES_AT_ONCE: Final = 1000
 
 
 class Index:
@@ -104,8 +106,26 @@ class Index:
         found = await self._redis.command("SMEMBERS", self._layout.tenants, writes=False)
         return sorted(name.decode() for name in found)
 
-    async def names(self, tenant: str, prefix: str, after: str | None, limit: int) -> list[str]:
-        """Up to `limit` names with places that start with prefix and come after `after`."""
+    async def names(
+        self, tenant: str, prefix: str, after: str | None, limit: int, contains: str = ""
+    ) -> list[str]:
+        """Up to `limit` names with places that start with prefix, hold `contains` (A to Z as a to
+        z) and come after `after`.
+        """
+        if not contains:
+            return await self._stretch(tenant, prefix, after, limit)
+        wanted = caseless(contains)
+        found: list[str] = []
+        while len(found) < limit:
+            names = await self._stretch(tenant, prefix, after, _NAMES_AT_ONCE)
+            found += [name for name in names if wanted in caseless(name)]
+            if len(names) < _NAMES_AT_ONCE:
+                break
+            after = names[-1]
+        return found[:limit]
+
+    async def _stretch(self, tenant: str, prefix: str, after: str | None, limit: int) -> list[str]:
+        """Up to `limit` names that start with prefix and come after `after`."""
         low = "-" if not prefix else f"[{prefix}"
         if after is not None and after >= prefix:
             low = f"({after}"

@@ -16,13 +16,13 @@ from typing import Any, Final
 from service.settings_knobs import (
     PREFIX,
     InvalidSetting,
-    Knob,
     byte_count,
     check,
     check_secret,
     count,
     knob,
     parse,
+    row,
     seconds,
     secret,
     variable,
@@ -293,6 +293,13 @@ class Settings:
     usage_interval_seconds: float = seconds(
         15.0, "Pause between refreshes of the memory and backlog metrics.", 1e-3
     )
+    activity_sketches: int = count(
+        1000,
+        "Sketches whose requests of the last five minutes one process remembers, those asked most "
+        "recently; up to 25 KB each.",
+        1,
+        1_000_000,
+    )
     metrics_largest_sketches: int = count(
         100, "Sketches with a memory metric of their own; the rest are summed.", 0, 100_000
     )
@@ -374,12 +381,6 @@ def unrecognised(environ: Mapping[str, str]) -> list[str]:
     return sorted(key for key in environ if key.startswith(PREFIX) and key not in known)
 
 
-def _shown(value: object) -> str:
-    if isinstance(value, float):
-        return str(int(value)) if value.is_integer() else str(value)
-    return str(value)
-
-
 def markdown() -> str:
     """docs/settings.md, rendered from the fields."""
     lines = [
@@ -392,8 +393,5 @@ def markdown() -> str:
         "| --- | --- | --- | --- |",
     ]
     for item in dataclasses.fields(Settings):
-        what: Knob = item.metadata["knob"]
-        meaning = what.meaning + (f" One of {', '.join(what.words)}." if what.words else "")
-        default = f"`{_shown(item.default)}`" if item.default != "" else "none"
-        lines.append(f"| `{variable(item.name)}` | {default} | {what.unit} | {meaning} |")
+        lines.append(row(item.name, item.default, item.metadata["knob"]))
     return "\n".join(lines) + "\n"

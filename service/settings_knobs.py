@@ -97,3 +97,16 @@ def parse(name: str, kind: str, text: str) -> object:
     if not math.isfinite(value):
         raise InvalidSetting(f"{variable(name)} must be finite, not {text!r}")
     return value
+
+
+def row(name: str, default: object, knob: Knob) -> str:
+    """The setting's row of a table in Markdown: variable, default, unit and meaning."""
+    meaning = knob.meaning + (f" One of {', '.join(knob.words)}." if knob.words else "")
+    shown = f"`{_shown(default)}`" if default != "" else "none"
+    return f"| `{variable(name)}` | {shown} | {knob.unit} | {meaning} |"
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() else str(value)
+    return str(value)

@@ -21,7 +21,10 @@ F64 = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Info:
-    """A sketch as its owner sees it. Times in seconds since the epoch."""
+    """A sketch as its owner sees it. Times in seconds since the epoch.
+
+    incarnation: for what is kept of it outside the store; its owner sees the version.
+    """
 
     name: str
     spec: Spec
@@ -31,6 +34,7 @@ class Info:
     updates: int
     underflowed: int
     version: str
+    incarnation: str
     exact: bool
     sealed: tuple[str, ...]
     created_at: float
@@ -140,6 +144,7 @@ def info_of(identity: Identity, record: Record) -> Info:
         updates=record.updates,
         underflowed=record.underflowed,
         version=version_of(identity, record.position),
+        incarnation=record.incarnation,
         exact=record.exact,
         sealed=tuple(sorted(sealed)),
         created_at=record.created_at,

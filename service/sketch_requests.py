@@ -37,6 +37,7 @@ NAME_PATTERN: Final = "[A-Za-z0-9][A-Za-z0-9._:-]{0,127}"
 NAME_RULE: Final = (
     "a name is a letter or digit, then up to 127 letters, digits, '.', '_', ':' or '-'"
 )
+LONGEST_NAME: Final = 128
 _NAME: Final = re.compile(NAME_PATTERN)
 
 #: Work on up to this many numbers is done on the event loop: a thread would cost more.
@@ -124,6 +125,16 @@ def check_prefix(prefix: str) -> str:
     if prefix and _NAME.fullmatch(prefix) is None:
         raise InvalidRequest("no name starts so", code="invalid_name", pointer="/prefix")
     return prefix
+
+
+def check_contains(contains: str) -> str:
+    """A text to find in names, as given. Raises InvalidRequest."""
+    if len(contains) > LONGEST_NAME:
+        raise InvalidRequest(
+            f"has {len(contains)} characters, and a name at most {LONGEST_NAME}",
+            pointer="/contains",
+        )
+    return contains
 
 
 def check_limit(limit: int, settings: Settings) -> None:

@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Self, TypeVar
 
-import numpy as np
-import numpy.typing as npt
-
 from service import sketch_plans
 from service import sketch_requests as requests
 from service.compaction import Compactor
@@ -34,6 +31,7 @@ from service.sketch_answers import (
     version_of,
 )
 from service.sketch_identities import Identities, is_long, no_such_sketch, off_loop
+from service.sketch_requests import F64, U64
 from sketch_core.batch import Columns
 from sketch_core.codec import from_snapshot, to_snapshot
 from sketch_core.results import Sample
@@ -42,8 +40,6 @@ from sketch_core.spec import Spec
 
 __all__ = ["Acknowledgement", "Info", "SampleAnswer", "SampleRequest", "Sketches"]
 
-F64 = npt.NDArray[np.float64]
-U64 = npt.NDArray[np.uint64]
 T = TypeVar("T")
 
 
@@ -171,7 +167,7 @@ class Sketches:
         with self._metrics.update() as observed:
 
             async def attempt(identity: Identity) -> Acknowledgement:
-                observed.kind = identity.spec.kind
+                observed.of(identity.incarnation, identity.spec.kind)
                 prepared = await self._prepare(identity, columns, idempotency_key is not None)
                 once = requests.idempotency(idempotency_key, prepared.body_digest, self._settings)
                 async with self._quotas.updates(tenant, prepared.coordinates) as payment:
@@ -310,7 +306,7 @@ class Sketches:
         with self._metrics.sample() as observed:
 
             async def attempt(identity: Identity) -> Asked[T]:
-                observed.kind = identity.spec.kind
+                observed.of(identity.incarnation, identity.spec.kind)
                 check(identity.spec)
                 with requests.translated():
                     (answer, exact), position = await self._materializer.query(identity, ask)
@@ -380,16 +376,22 @@ class Sketches:
     # Last, so that `list` is still the builtin type in the signatures above.
 
     async def list(
-        self, tenant: str, *, prefix: str = "", limit: int = 100, cursor: str | None = None
+        self,
+        tenant: str,
+        *,
+        prefix: str = "",
+        contains: str = "",
+        limit: int = 100,
+        cursor: str | None = None,
     ) -> tuple[list[Info], str | None]:
         """(infos by name, the cursor of the next page or None)."""
         requests.check_limit(limit, self._settings)
-        after = requests.read_cursor(cursor)
         records = await self._store.list(
             tenant,
             prefix=requests.check_prefix(prefix),
+            contains=requests.check_contains(contains),
             limit=limit + 1,
-            after=after,
+            after=requests.read_cursor(cursor),
             max_bytes=requests.PAGE_BYTES,
         )
         page, more = requests.cut_page(records, limit)

@@ -15,7 +15,11 @@ from service.ports import (
     StoredEntry,
     Tail,
     Usage,
+    caseless,
 )
+
+#: The last of all characters, which no name holds.
+_LAST_CHARACTER = chr(0x10FFFF)
 
 #: The columns of the view `records` after tenant, name, sealed and exact.
 _FACTS = (
@@ -66,22 +70,31 @@ def list_records(
     prefix: str,
     limit: int,
     after: str | None,
+    contains: str,
     max_bytes: int | None,
 ) -> list[Record]:
     """As Store.list."""
-    # Names with the prefix are neighbours, the first of them at or after the prefix itself.
+    # Names with the prefix are neighbours, from the prefix itself to below what no name begins
+    # with; lower() changes A to Z only, and instr() knows no patterns.
     rows = connection.execute(
-        """SELECT * FROM records WHERE tenant = :tenant AND name >= :prefix
+        """SELECT * FROM records WHERE tenant = :tenant AND name >= :prefix AND name < :beyond
         AND (:after IS NULL OR name > :after) AND coalesce(expires_at > :now, TRUE)
+        AND instr(lower(name), :contains) > 0
         ORDER BY name LIMIT :limit""",
-        {"tenant": tenant, "prefix": prefix, "after": after, "now": now, "limit": limit},
+        {
+            "tenant": tenant,
+            "prefix": prefix,
+            "beyond": prefix + _LAST_CHARACTER,
+            "after": after,
+            "contains": caseless(contains),
+            "now": now,
+            "limit": limit,
+        },
     )
     records: list[Record] = []
     size = 0
     for row in rows:
         record = _record(row)
-        if not record.key.name.startswith(prefix):
-            break
         records.append(record)
         size += record.definition_bytes
         if max_bytes is not None and size > max_bytes and len(records) > 1:

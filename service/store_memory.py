@@ -19,6 +19,7 @@ from service.ports import (
     StoredEntry,
     Tail,
     Usage,
+    caseless,
     chain,
 )
 
@@ -144,15 +145,18 @@ class MemoryStore:
         prefix: str,
         limit: int,
         after: str | None,
+        contains: str = "",
         max_bytes: int | None = None,
     ) -> list[Record]:
         """As Store.list."""
+        wanted = caseless(contains)
         # Python compares strings by code point, which is the order of their UTF-8 bytes.
         keys = sorted(
             key
             for key in self._sketches
             if key.tenant == tenant
             and key.name.startswith(prefix)
+            and wanted in caseless(key.name)
             and (after is None or key.name > after)
             and self._find(key) is not None
         )

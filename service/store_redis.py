@@ -309,6 +309,7 @@ class RedisStore:
         prefix: str,
         limit: int,
         after: str | None,
+        contains: str = "",
         max_bytes: int | None = None,
     ) -> list[Record]:
         """As Store.list."""
@@ -317,7 +318,7 @@ class RedisStore:
         size = 0
         while len(records) < limit:
             wanted = min(_PAGE, limit - len(records))
-            names = await self._index.names(tenant, prefix, after, wanted)
+            names = await self._index.names(tenant, prefix, after, wanted, contains)
             whole = len(names) == wanted
             if max_bytes is not None:
                 fitting = await self._index.fitting(names, tenant, max_bytes - size)

@@ -136,12 +136,15 @@ class SqliteStore:
         prefix: str,
         limit: int,
         after: str | None,
+        contains: str = "",
         max_bytes: int | None = None,
     ) -> list[Record]:
         """As Store.list."""
         now = self._clock.now()
         return await self._read(
-            lambda c: sqlite_reads.list_records(c, now, tenant, prefix, limit, after, max_bytes)
+            lambda c: sqlite_reads.list_records(
+                c, now, tenant, prefix, limit, after, contains, max_bytes
+            )
         )
 
     async def delete(self, key: SketchKey) -> bool:

@@ -89,11 +89,17 @@ class TimedStore:
         prefix: str,
         limit: int,
         after: str | None,
+        contains: str = "",
         max_bytes: int | None = None,
     ) -> list[Record]:
         with self._timed("list"):
             return await self._inner.list(
-                tenant, prefix=prefix, limit=limit, after=after, max_bytes=max_bytes
+                tenant,
+                prefix=prefix,
+                limit=limit,
+                after=after,
+                contains=contains,
+                max_bytes=max_bytes,
             )
 
     async def delete(self, key: SketchKey) -> bool:

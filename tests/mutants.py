@@ -296,6 +296,18 @@ _SERVICE: Final = (
            'if request.outcome == "ok":', 'if request.outcome in ("ok", "replayed"):',
            "tests/service/test_metrics.py::"
            "test_updates_are_counted_in_coordinates_and_a_replay_is_not"),
+    Mutant("activity forgets nothing of deleted sketches", "service/materializer.py",
+           "self._metrics.activity.forget(identity.incarnation)", "pass",
+           "tests/service/test_http_overview.py::"
+           "TestActivity::test_a_name_made_anew_starts_from_nothing"),
+    Mutant("activity goes back further than it says", "service/metrics_activity.py",
+           "slot.number >= number", "slot.number >= 0",
+           "tests/service/test_metrics_activity.py::"
+           "test_each_request_counts_for_the_window_and_no_longer"),
+    Mutant("contains is a pattern", "service/sqlite_reads.py",
+           "instr(lower(name), :contains) > 0", "name LIKE '%' || :contains || '%'",
+           "tests/contract/test_store_contract.py::"
+           "TestList::test_contains_finds_text_and_no_pattern"),
     Mutant("what all workers see is added up", "service/metrics_shared.py",
            "sources = living if of_all else _latest(living, one.joined)", "sources = living",
            _SHARED + "what_all_see_alike_is_taken_from_the_last_look"),

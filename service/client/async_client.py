@@ -92,13 +92,19 @@ class AsyncClient(Connection):
         return AsyncSketch(self, name)
 
     async def list(
-        self, prefix: str = "", *, page: int = 100, timeout: float | None = None
+        self,
+        prefix: str = "",
+        *,
+        contains: str = "",
+        page: int = 100,
+        timeout: float | None = None,
     ) -> AsyncIterator[Info]:
         """Sketches in the order of their names, asked for a page at a time.
 
-        timeout: of each page.
+        prefix, contains: what their names begin with, and hold anywhere (A to Z equal to a to
+        z). timeout: of each page.
         """
-        asked = inputs.page_of(prefix, page)
+        asked = inputs.page_of(prefix, contains, page)
         while True:
             found = await self._call(asked, timeout)
             for info in found.infos:

@@ -103,7 +103,9 @@ def _norm(op: ops.NormOf) -> bytes:
 
 def _list(op: ops.ListPage) -> Message:
     # The service says what the range is, of what no message holds, too.
-    message = pb.ListSketchesRequest(prefix=op.prefix, limit=min(op.limit, _LARGEST_LIMIT))
+    message = pb.ListSketchesRequest(
+        prefix=op.prefix, contains=op.contains, limit=min(op.limit, _LARGEST_LIMIT)
+    )
     if op.cursor is not None:
         message.cursor = op.cursor
     return message

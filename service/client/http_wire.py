@@ -76,6 +76,8 @@ def _create(op: ops.Create, _: bool) -> Request:
 
 def _list(op: ops.ListPage, _: bool) -> Request:
     query = {"prefix": op.prefix, "limit": op.limit}
+    if op.contains:
+        query["contains"] = op.contains
     if op.cursor is not None:
         query["cursor"] = op.cursor
     return _bare("GET", f"/v1/sketches?{urlencode(query)}")

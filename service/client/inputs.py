@@ -162,12 +162,12 @@ def _flag(value: bool | None, field: str) -> bool | None:
     return None if value is None else bool(value)
 
 
-def page_of(prefix: str, page: int) -> ops.ListPage:
+def page_of(prefix: str, contains: str, page: int) -> ops.ListPage:
     """The first page of a list. Raises ValueError, which names the field."""
     limit = whole(page, "page")
     if not limit:
         raise ValueError("page: must be at least 1")
-    return ops.ListPage(text(prefix, "prefix"), limit, None)
+    return ops.ListPage(text(prefix, "prefix"), limit, None, text(contains, "contains"))
 
 
 def whole(value: int | None, field: str) -> int | None:

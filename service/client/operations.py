@@ -71,6 +71,7 @@ class ListPage(Operation[Page]):
     prefix: str
     limit: int
     cursor: str | None
+    contains: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,6 +118,7 @@ def script(client: Any, name: str) -> list[Any]:
         client.plan(rig.VECTOR), client.plan(rig.TENSOR), client.plan({**rig.MATRIX, "seed": None}),
         client.plan({"kind": "vector", "shape": {"n": 9.0}, "seed": 7.0, "samples": np.float32(5)}),
         [info.name.removeprefix(name) for info in client.list(f"{name}.", page=2)],
+        [info.name.removeprefix(name) for info in client.list(f"{name}.", contains=".V", page=1)],
         *failures(client, name), *many(client, name),
     ]  # fmt: skip
     found.append(matrix.delete())
@@ -336,6 +337,7 @@ def test_many_questions_may_leave_the_count_to_their_sketches(client: Any, name:
         ),
         ("page", lambda client, name: list(client.list(name, page=0))),
         ("prefix", lambda client, name: list(client.list(None))),
+        ("contains", lambda client, name: list(client.list(contains=7))),
     ],
 )
 def test_what_no_message_tells_apart_is_refused_here_and_nothing_is_sent(

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from service import redis_index
 from service.errors import QuotaExceeded
 from service.ports import Allowance, SketchKey
 from service.store_redis import RedisStore
@@ -73,3 +74,29 @@ async def test_long_definitions_are_read_only_to_be_shown(
     assert [one.key.name for one in page] == ["s00", "s01", "s02", "s03"]
     assert page[3].spec == long
     assert received < 60_000
+
+
+async def test_only_records_that_will_be_shown_are_read(
+    store: RedisStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(30):
+        name = f"{'in' if number % 10 == 3 else 'out'}{number:02}"
+        await store.create(replace(record(), key=SketchKey("acme", name)))
+    monkeypatch.setattr(redis_index, "_NAMES_AT_ONCE", 4)
+    spread = store.redis.spread
+    asked = 0
+
+    async def counted(batch: Any) -> Any:
+        nonlocal asked
+        asked += len(batch)
+        return await spread(batch)
+
+    monkeypatch.setattr(store.redis, "spread", counted)
+
+    async def names(limit: int, after: str | None) -> list[str]:
+        found = await store.list("acme", prefix="", limit=limit, after=after, contains="IN")
+        return [one.key.name for one in found]
+
+    assert await names(2, None) == ["in03", "in13"]
+    assert await names(2, "in13") == ["in23"]
+    assert asked == 3

@@ -270,6 +270,11 @@ class Agreement(RuleBasedStateMachine):
             )
             after = page[-1].key.name if page else None
             self.ask(
+                lambda store, tenant=tenant: store.list(  # type: ignore[misc]
+                    tenant, prefix="", limit=2, after=None, contains="B"
+                )
+            )
+            self.ask(
                 lambda store, tenant=tenant, after=after: store.list(  # type: ignore[misc]
                     tenant, prefix="", limit=9, after=after, max_bytes=15
                 )

@@ -30,8 +30,9 @@ async def names(
     prefix: str = "",
     limit: int = 100,
     after: str | None = None,
+    contains: str = "",
 ) -> list[str]:
-    found = await store.list(tenant, prefix=prefix, limit=limit, after=after)
+    found = await store.list(tenant, prefix=prefix, limit=limit, after=after, contains=contains)
     return [one.key.name for one in found]
 
 
@@ -109,6 +110,42 @@ class TestList:
         assert await names(store, prefix="a%") == ["a%"]
         assert await names(store, after="ab2x") == ["ab3", "ac", "b"]
         assert await names(store, limit=0) == []
+
+    async def test_contains_finds_text_and_no_pattern(self, store: Store) -> None:
+        wanted = ["Ab%c", "a_b", "ab", "abc", "b", "bab", "cab*", "xABy", "\u212aä"]
+        for name in wanted:
+            await store.create(record(SketchKey("acme", name)))
+        await store.create(record(SketchKey("other", "ab")))
+        found = ["Ab%c", "ab", "abc", "bab", "cab*", "xABy"]
+        assert await names(store, contains="ab") == found
+        assert await names(store, contains="aB") == found
+        assert await names(store, contains="ab", prefix="a") == ["ab", "abc"]
+        assert await names(store, contains="ab", limit=2, after="ab") == ["abc", "bab"]
+        assert await names(store, contains="ab", limit=3, after="bab") == ["cab*", "xABy"]
+        assert await names(store, contains="AB", limit=0) == []
+        for text in ("%", "_", "*"):
+            assert await names(store, contains=text) == [one for one in wanted if text in one]
+        for text in ("a.b", "[a]", "?", "' OR 1=1 --", "\0", "k", "Ä", "a" * 5000):
+            assert await names(store, contains=text) == [], text
+        assert await names(store, contains="\u212a") == ["\u212aä"]
+        assert await names(store) == wanted
+
+    async def test_pages_of_what_contains_a_text_are_full(
+        self, store: Store, clock: ManualClock
+    ) -> None:
+        for number in range(60):
+            ttl = 10 if number % 4 == 0 else None
+            name = f"{'in' if number % 2 == 0 else 'out'}.{number:02}"
+            await store.create(record(SketchKey("acme", name), ttl_seconds=ttl))
+        clock.advance(11)
+        living = [f"in.{number:02}" for number in range(60) if number % 4 == 2]
+        pages: list[list[str]] = []
+        after = None
+        while not pages or pages[-1]:
+            pages.append(await names(store, contains="N.", limit=4, after=after))
+            after = pages[-1][-1] if pages[-1] else None
+        assert [len(page) for page in pages] == [4, 4, 4, 3, 0]
+        assert [name for page in pages for name in page] == living
 
     async def test_long_definitions_end_a_page_early(self, store: Store) -> None:
         size = record().definition_bytes

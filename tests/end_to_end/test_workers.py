@@ -81,6 +81,22 @@ def test_a_worker_that_hangs_hides_no_metrics_of_the_others(tmp_path: Path) -> N
         until(lambda: service.scrape()("sketchd_workers") == 2, "the answer of both")
 
 
+def test_the_activity_of_a_sketch_is_that_of_all_workers(tmp_path: Path) -> None:
+    with serving(tmp_path, 2) as service:
+        service.call("PUT", "/v1/sketches/a", json=VECTOR).raise_for_status()
+        for _ in range(20):  # each on a connection of its own
+            service.call(
+                "POST", "/v1/sketches/a/updates", json={"index": [1, 2], "delta": [1, 1]}
+            ).raise_for_status()
+        service.call("POST", "/v1/sketches/a/norm", json={}).raise_for_status()
+        for _ in range(4):
+            seen = service.call("GET", "/v1/sketches/a/activity").json()
+            assert seen["processes"] == 2
+            assert seen["update"]["requests"] == 20
+            assert seen["update"]["coordinates"] == 40
+            assert seen["sample"]["requests"] == 1
+
+
 @pytest.mark.parametrize("to_all", [False, True], ids=["one process", "whole group"])
 def test_a_signal_lets_all_finish_what_is_under_way(tmp_path: Path, to_all: bool) -> None:
     with serving(tmp_path, 2) as service:

@@ -131,7 +131,8 @@ class Traffic:
     def _list(self, _: str) -> Asked:
         params = [
             {}, {"limit": 2}, {"prefix": "t"}, {"prefix": "!"}, {"limit": 2000},
-            {"cursor": "bogus"}, {"limit": 3, "cursor": "ZGVuc2U"},
+            {"cursor": "bogus"}, {"limit": 3, "cursor": "ZGVuc2U"}, {"contains": "E", "limit": 3},
+            {"contains": "%"}, {"contains": "e" * 129}, {"contains": "s", "prefix": "d"},
         ]  # fmt: skip
         return Asked("list", more={"params": self._one(params)})
 

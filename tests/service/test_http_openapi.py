@@ -73,7 +73,8 @@ def test_every_route_of_the_interface_is_there(document: dict[str, Any]) -> None
     one = "/v1/sketches/{name}"
     assert found == {
         ("PUT", one), ("GET", one), ("DELETE", one), ("PATCH", one), ("POST", "/v1/plan"),
-        ("GET", "/v1/sketches"), ("POST", f"{one}/updates"), ("POST", "/v1/updates"),
+        ("GET", "/v1/sketches"), ("GET", "/v1/whoami"), ("GET", f"{one}/activity"),
+        ("POST", f"{one}/updates"), ("POST", "/v1/updates"),
         ("POST", f"{one}/samples"), ("POST", "/v1/samples"), ("POST", f"{one}/estimates"),
         ("POST", f"{one}/norm"), ("POST", f"{one}/seal"), ("POST", f"{one}/merge"),
         ("GET", f"{one}/snapshot"), ("POST", f"{one}/snapshot"), ("GET", "/healthz"),

@@ -98,6 +98,31 @@ def test_list_pages_by_name(service: Service, name: str) -> None:
     assert following["sketches"][0] == service.info(f"{name}.c")
 
 
+def test_list_finds_what_names_contain(service: Service, name: str) -> None:
+    for end in ("Alpha", "beta-alpha", "beta", "gamma.ALPHA"):
+        service.make(f"{name}.{end}")
+
+    def found(**params: str | int | None) -> tuple[list[str], str | None]:
+        page = service.client.get("/v1/sketches", params={"prefix": f"{name}.", **params})
+        assert page.status_code == 200, page.text
+        ends = [one["name"].removeprefix(f"{name}.") for one in page.json()["sketches"]]
+        return ends, page.json()["next_cursor"]
+
+    whole, following = found(contains="aLPha", limit=2)
+    assert whole == ["Alpha", "beta-alpha"]
+    assert found(contains="alpha", limit=2, cursor=following) == (["gamma.ALPHA"], None)
+    assert found(contains="alpha", limit=3) == (["Alpha", "beta-alpha", "gamma.ALPHA"], None)
+    assert len(found(contains="")[0]) == 4
+    for text in ("%", "_", "%a%", "*", "' OR '1'='1", "\0", "\u212a", "é", "a b", "a" * 128):
+        assert found(contains=text) == ([], None), text
+
+
+def test_a_text_longer_than_a_name_names_its_field(service: Service) -> None:
+    answer = service.client.get("/v1/sketches", params={"contains": "a" * 129})
+    problem = assert_problem(answer, 422, "invalid")
+    assert problem["errors"][0]["pointer"] == "/contains"
+
+
 def test_delete(service: Service, name: str) -> None:
     service.make(name)
     answer = service.client.delete(f"/v1/sketches/{name}")

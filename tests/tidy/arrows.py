@@ -24,7 +24,7 @@ PURE_STDLIB: Final = frozenset(
     {
         "__future__", "abc", "bisect", "collections", "copy", "dataclasses", "enum", "fractions",
         "functools", "hashlib", "heapq", "itertools", "json", "math", "numbers", "operator", "re",
-        "secrets", "struct", "threading", "types", "typing", "zlib",
+        "secrets", "string", "struct", "threading", "types", "typing", "zlib",
     }
 )  # fmt: skip
 

@@ -179,14 +179,16 @@ class GetSketchRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ...) -> None: ...
 
 class ListSketchesRequest(_message.Message):
-    __slots__ = ("prefix", "limit", "cursor")
+    __slots__ = ("prefix", "limit", "cursor", "contains")
     PREFIX_FIELD_NUMBER: _ClassVar[int]
     LIMIT_FIELD_NUMBER: _ClassVar[int]
     CURSOR_FIELD_NUMBER: _ClassVar[int]
+    CONTAINS_FIELD_NUMBER: _ClassVar[int]
     prefix: str
     limit: int
     cursor: str
-    def __init__(self, prefix: _Optional[str] = ..., limit: _Optional[int] = ..., cursor: _Optional[str] = ...) -> None: ...
+    contains: str
+    def __init__(self, prefix: _Optional[str] = ..., limit: _Optional[int] = ..., cursor: _Optional[str] = ..., contains: _Optional[str] = ...) -> None: ...
 
 class ListSketchesResponse(_message.Message):
     __slots__ = ("sketches", "next_cursor")
