@@ -30,6 +30,7 @@ from service import (
     http_access,
     http_admin,
     http_api,
+    http_dashboard,
     http_openapi,
     http_problems,
     http_questions,
@@ -292,6 +293,7 @@ def app_over(runtime: Runtime, scrape: Scrape | None = None) -> FastAPI:
         http_api.router.routes,
         http_service.router.routes,
         http_service.ROUTES,
+        http_dashboard.ROUTES,
         http_admin.router.routes,
     ):
         app.router.routes.extend(http_access.guarded(cast(Iterable[Route], routes), roles))
