@@ -30,6 +30,7 @@ from service import (
     http_access,
     http_admin,
     http_api,
+    http_dashboard,
     http_openapi,
     http_overview,
     http_problems,
@@ -303,6 +304,7 @@ def app_over(runtime: Runtime, scrape: Scrape | None = None, watch: Watch | None
         http_overview.router.routes,
         http_service.router.routes,
         http_service.ROUTES,
+        http_dashboard.ROUTES,
         http_admin.router.routes,
     ):
         app.router.routes.extend(http_access.guarded(cast(Iterable[Route], routes), roles))

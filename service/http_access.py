@@ -61,6 +61,9 @@ ROLES: Final[Mapping[tuple[str, str], Role | None]] = {
     ("GET", "/docs"): None,
     ("GET", "/docs/errors"): None,
     ("GET", "/docs/assets/{file}"): None,
+    ("GET", "/dashboard"): None,
+    ("GET", "/dashboard/"): None,
+    ("GET", "/dashboard/assets/{digest}/{path:path}"): None,
 }
 
 

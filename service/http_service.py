@@ -11,7 +11,7 @@ import fastapi_offline
 from fastapi import APIRouter
 from prometheus_client.exposition import choose_encoder
 from starlette.requests import Request
-from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.routing import Route
 
 from service import http_answer_schemas as answers
@@ -134,10 +134,6 @@ async def _openapi(request: Request) -> Response:
     return Response(request.app.state.openapi, media_type=JSON)
 
 
-async def _front(_: Request) -> Response:
-    return RedirectResponse("/docs", 307)
-
-
 async def _docs(_: Request) -> Response:
     return HTMLResponse(_PAGE, headers=_POLICY)
 
@@ -177,7 +173,6 @@ async def _errors(_: Request) -> Response:
 
 
 ROUTES: Final = (
-    Route("/", _front, methods=["GET"]),
     Route("/openapi.json", _openapi, methods=["GET"]),
     Route("/docs", _docs, methods=["GET"]),
     Route("/docs/errors", _errors, methods=["GET"]),

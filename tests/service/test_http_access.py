@@ -17,7 +17,7 @@ import httpx
 import pytest
 from starlette.routing import Route
 
-from service import http_access
+from service import http_access, http_dashboard
 from service.access_ports import ROLES
 from service.errors import StoreUnavailable
 from service.settings import Settings
@@ -25,7 +25,10 @@ from tests.service.http_rig import JSON, VECTOR, Service, assert_problem, runnin
 
 FIRST = "the-first-admin-key-of-a-service-in-a-test"
 #: Every route, with something to put for its parameters.
-PARAMETERS = {"name": "theirs", "tenant": "acme", "id": "0" * 16, "file": "start.js"}
+PARAMETERS = {
+    "name": "theirs", "tenant": "acme", "id": "0" * 16, "file": "start.js",
+    "digest": http_dashboard.dashboard().digest, "path": "app.js",
+}  # fmt: skip
 
 
 def bearer(key: str) -> dict[str, str]:
@@ -77,7 +80,7 @@ def routes(service: Service) -> Iterator[tuple[str, str]]:
 
 def filled(path: str, **parameters: str) -> str:
     """A path of the table with values for its parameters."""
-    return path.format(**{**PARAMETERS, **parameters})
+    return path.replace(":path}", "}").format(**{**PARAMETERS, **parameters})
 
 
 def test_the_table_names_every_route_and_no_other(tenants: Tenants) -> None:

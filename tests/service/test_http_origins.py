@@ -108,6 +108,7 @@ def test_names_of_this_machine(host: str, loopback: bool) -> None:
 @pytest.mark.parametrize(
     "path",
     ["/healthz", "/readyz", "/metrics", "/docs", "/docs/errors", "/docs/assets/swagger-ui.css",
+     "/dashboard",
      "/openapi.json", "/v1/sketches", "/v1/sketches/v", "/v1/sketches/v/snapshot", "/nowhere",
      "/v1/sketches/gone"],
 )  # fmt: skip
@@ -131,6 +132,6 @@ def test_head_is_named_where_it_is_allowed(service: Service) -> None:
     assert (refused.status_code, refused.headers["allow"]) == (405, "POST")
 
 
-def test_the_front_page_leads_to_the_documentation(service: Service) -> None:
+def test_the_front_page_leads_to_the_dashboard(service: Service) -> None:
     answer = service.client.get("/")
-    assert (answer.status_code, answer.headers["location"]) == (307, "/docs")
+    assert (answer.status_code, answer.headers["location"]) == (307, "/dashboard")

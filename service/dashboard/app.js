@@ -1,0 +1,122 @@
+// The dashboard: who is asking, which page is shown, and whether the service is there.
+import { html, render, useCallback, useEffect, useMemo, useRef, useState } from "./vendor/htm-preact.js";
+import { ApiProblem, Unreachable, createApi } from "./api.js";
+import { Empty, Loading, PageHeading, ProblemNote } from "./components.js";
+import { useConnection } from "./connection.js";
+import { navigate, useRoute } from "./router.js";
+import { Shell } from "./shell.js";
+import { CreatePage } from "./page_create.js";
+import { KeyPage } from "./page_key.js";
+import { ListPage } from "./page_list.js";
+import { SketchPage } from "./page_sketch.js";
+
+const ROLES = ["read", "write", "admin"];
+const SESSION_SECONDS = 60;
+
+/** The answer of whoami, and what its role may do. */
+function sessionOf(whoami) {
+  const held = ROLES.indexOf(whoami.role);
+  return { ...whoami, may: (role) => held >= ROLES.indexOf(role) };
+}
+
+function App() {
+  const route = useRoute();
+  const [session, setSession] = useState(null);
+  // Why a key is asked for: null (it is not), "needed", "lost" or "wrong".
+  const [keyWanted, setKeyWanted] = useState(null);
+  const [problem, setProblem] = useState(null);
+  const connected = useRef(() => {});
+  const api = useMemo(
+    () =>
+      createApi({
+        onUnauthorized: (hadKey) => {
+          api.setKey(null);
+          setSession(null);
+          setKeyWanted(hadKey ? "lost" : "needed");
+        },
+        onReachable: (reachable) => !reachable && connected.current(),
+      }),
+    [],
+  );
+  const [connection, hurry] = useConnection(api);
+  connected.current = () => hurry.current();
+
+  const identify = useCallback(async () => {
+    try {
+      setSession(sessionOf(await api.get("/v1/whoami")));
+      setKeyWanted(null);
+      setProblem(null);
+    } catch (error) {
+      if (!(error instanceof ApiProblem && error.status === 401)) setProblem(error);
+    }
+  }, [api]);
+
+  // At first, whenever the service comes back (it may be another version), and now and then.
+  const there = connection.state !== "unreachable";
+  useEffect(() => {
+    if (!there || keyWanted !== null) return undefined;
+    identify();
+    const timer = setInterval(() => !document.hidden && identify(), 1000 * SESSION_SECONDS);
+    return () => clearInterval(timer);
+  }, [there, keyWanted, identify]);
+
+  async function enter(key) {
+    api.setKey(key);
+    try {
+      setSession(sessionOf(await api.get("/v1/whoami", { quiet: true })));
+      setKeyWanted(null);
+      setProblem(null);
+    } catch (error) {
+      api.setKey(null);
+      throw error;
+    }
+  }
+  function forget() {
+    api.setKey(null);
+    setSession(null);
+    setKeyWanted("forgotten");
+  }
+
+  // What the list shows is kept, so that one comes back to where one was.
+  const listPlace = useRef({});
+  const shared = { api, session, navigate };
+  let page;
+  if (keyWanted !== null) {
+    page = html`<${KeyPage} reason=${keyWanted} enter=${enter} />`;
+  } else if (session === null) {
+    page = problem === null ? html`<${Loading} label="Asking the service" />` : html`<${Failed} problem=${problem} retry=${identify} />`;
+  } else if (route.page === "list") {
+    page = html`<${ListPage} key="list" ...${shared} place=${listPlace} />`;
+  } else if (route.page === "create") {
+    page = html`<${CreatePage} key="create" ...${shared} />`;
+  } else if (route.page === "sketch") {
+    page = html`<${SketchPage} key=${`sketch ${route.name}`} ...${shared} name=${route.name} />`;
+  } else {
+    page = html`<${Missing} key="missing" />`;
+  }
+  return html`<${Shell}
+    route=${route}
+    session=${session}
+    connection=${connection}
+    forget=${api.hasKey() ? forget : null}
+  >
+    ${page}
+  <//>`;
+}
+
+function Failed({ problem, retry }) {
+  const gone = problem instanceof Unreachable;
+  return html`<${PageHeading} title=${gone ? "No answer" : "Not available"} />
+    <${ProblemNote} problem=${problem} retry=${retry} />`;
+}
+
+function Missing() {
+  return html`<${PageHeading} title="Page not found" />
+    <${Empty} title="There is no such page">
+      <p>The address after the # leads nowhere. <a href="#/">All sketches</a></p>
+    <//>`;
+}
+
+const place = document.getElementById("app");
+place.textContent = "";
+render(html`<${App} />`, place);
