@@ -26,6 +26,9 @@ function App() {
   const [keyWanted, setKeyWanted] = useState(null);
   const [problem, setProblem] = useState(null);
   const connected = useRef(() => {});
+  // Where one was in the list and what was typed into the form, for when one comes back.
+  const listPlace = useRef({});
+  const draft = useRef({});
   const api = useMemo(
     () =>
       createApi({
@@ -74,11 +77,11 @@ function App() {
   function forget() {
     api.setKey(null);
     setSession(null);
+    listPlace.current = {};
+    draft.current = {};
     setKeyWanted("forgotten");
   }
 
-  // What the list shows is kept, so that one comes back to where one was.
-  const listPlace = useRef({});
   const shared = { api, session, navigate };
   let page;
   if (keyWanted !== null) {
@@ -88,7 +91,7 @@ function App() {
   } else if (route.page === "list") {
     page = html`<${ListPage} key="list" ...${shared} place=${listPlace} />`;
   } else if (route.page === "create") {
-    page = html`<${CreatePage} key="create" ...${shared} />`;
+    page = html`<${CreatePage} key="create" ...${shared} draft=${draft} />`;
   } else if (route.page === "sketch") {
     page = html`<${SketchPage} key=${`sketch ${route.name}`} ...${shared} name=${route.name} />`;
   } else {

@@ -43,8 +43,8 @@ export function PageHeading({ title, children, actions }) {
 }
 
 /** kind: primary, plain or danger. busy: it works, and cannot be pressed again. */
-export function Button({ kind = "plain", busy = false, small = false, children, ...rest }) {
-  const names = ["button", `button-${kind}`, small && "button-small", busy && "is-busy"];
+export function Button({ kind = "plain", busy = false, small = false, children, class: more, ...rest }) {
+  const names = ["button", `button-${kind}`, small && "button-small", busy && "is-busy", more];
   return html`<button
     type="button"
     ...${rest}

@@ -39,10 +39,14 @@ export function writeJson(value, indent = 0) {
 export function typedNumber(text) {
   const plain = text.trim().replace(/(?<=\d)[_\u202f\u00a0' ,](?=\d{3}(?!\d))/g, "");
   if (plain === "") return undefined;
-  if (/^[+-]?\d+$/.test(plain)) {
-    const number = Number(plain);
-    return Number.isSafeInteger(number) ? number : BigInt(plain.replace("+", ""));
-  }
+  const power = /^(\d{1,3})\^(\d{1,3})$/.exec(plain); // 2^40
+  if (power !== null) return fitted(BigInt(power[1]) ** BigInt(power[2]));
+  if (/^[+-]?\d+$/.test(plain)) return fitted(BigInt(plain.replace("+", "")));
   const number = Number(plain);
   return Number.isFinite(number) ? number : text.trim();
+}
+
+function fitted(whole) {
+  const number = Number(whole);
+  return Number.isSafeInteger(number) ? number : whole;
 }

@@ -68,15 +68,20 @@ export function statusText(answer, body, info) {
 function DrawFacts({ info, answer, at, stale }) {
   const softmax = Boolean(info.distribution.softmax);
   const facts = [
-    [softmax ? "log Σ exp(y/T)" : `‖y‖ of power ${info.distribution.power}`, significant(answer.norm, 4)],
+    [softmax ? "log Σ exp(y/T)" : html`<${NormName} power=${info.distribution.power} />`, significant(answer.norm, 6)],
     [softmax ? "Threshold (log)" : "Threshold", significant(answer.threshold, 3)],
-    ["Draw", answer.draws === null ? String(answer.draw) : `${answer.draw} of ${answer.draws}`],
+    ["Draw number", answer.draws === null ? String(answer.draw) : `${answer.draw}, of ${answer.draws} ${answer.draws === 1 ? "list" : "lists"}`],
     ["Drawn", `${clock(at)}${stale ? ", before the latest updates" : ""}`],
   ];
   return html`<dl class="facts">
-    ${facts.map(([term, value]) => html`<div key=${term}><dt>${term}</dt><dd>${value}</dd></div>`)}
+    ${facts.map(([term, value]) => html`<div><dt>${term}</dt><dd>${value}</dd></div>`)}
     ${!answer.exact && html`<div class="is-bad"><dt>Arithmetic</dt><dd>not proven exact: values may be wrong</dd></div>`}
   </dl>`;
+}
+
+/** ‖y‖ with its power below. */
+export function NormName({ power }) {
+  return html`‖y‖<sub>${significant(power)}</sub>`;
 }
 
 const COLUMNS = [
@@ -106,7 +111,7 @@ function DrawList({ answer }) {
         <tbody>${rows.slice(first, last).map((row) => html`<tr>
           <td>${row.order + 1}</td>
           <th scope="row">${indexText(row.index, count)}</th>
-          <td>${significant(row.value, 4)}</td>
+          <td>${significant(row.value, 6)}</td>
           <td>${probability(row.probability)}</td>
           ${answer.inclusion_probability && html`<td>${probability(row.inclusion)}</td>`}
         </tr>`)}</tbody>
