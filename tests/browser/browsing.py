@@ -51,7 +51,7 @@ class Tab:
         self.page.on("pageerror", lambda error: self.faults.append(f"not caught: {error}"))
         self.page.on("crash", lambda _: self.faults.append("the tab crashed"))
         self.page.on("request", lambda request: self._asked(request.url))
-        self.page.on("dialog", lambda dialog: self._asked_person(dialog))
+        self.page.on("dialog", self._asked_person)
 
     def _said(self, message: ConsoleMessage) -> None:
         # Violations of the policy are errors here too.
@@ -95,6 +95,12 @@ class Tab:
         expect(self.page.get_by_role("heading", level=1)).to_contain_text(title)
         return self
 
+    def arrived(self, title: str) -> Tab:
+        """The same, and its heading has the focus, for who listens instead of looking."""
+        self.at(title)
+        expect(self.page.get_by_role("heading", level=1)).to_be_focused()
+        return self
+
     def enter_key(self, key: str) -> Tab:
         """Fill in the key that is asked for."""
         self.page.get_by_label("Key", exact=True).fill(key)
@@ -110,6 +116,12 @@ class Tab:
     def panel(self, heading: str) -> Locator:
         """The part of the page under this heading."""
         return self.page.get_by_role("region", name=heading, exact=True)
+
+    def fact(self, term: str, among: Locator | None = None) -> Locator:
+        """What stands beside a term: the first of its descriptions."""
+        within = self.page.locator("body") if among is None else among
+        named = self.page.locator("dt").get_by_text(term, exact=True)
+        return within.locator("dl > div").filter(has=named).locator("dd").first
 
     def focused(self) -> str:
         """What has the focus: its role or tag, and its name as it is read out."""
