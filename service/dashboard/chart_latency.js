@@ -65,7 +65,7 @@ function Strip({ row, x, y }) {
 function Figures({ rows }) {
   return html`<table class="numbers latency-figures">
     <thead><tr><td></td>${PARTS.map((part) => html`<th scope="col">${part}</th>`)}
-      <th scope="col">requests</th><th scope="col">failed</th></tr></thead>
+      <th scope="col">count</th><th scope="col">failed</th></tr></thead>
     <tbody>${rows.map((row) => html`<tr>
       <th scope="row">${row.label}</th>
       ${PARTS.map((part) => html`<td>${row.seconds ? seconds(row.seconds[part]) : "–"}</td>`)}

@@ -64,7 +64,7 @@ export function DrawPanel({ api, info, session, query, onQueryProblem }) {
     </form>
     <${ProblemNote} problem=${restOf(problem, ...FIELDS)} />
     ${result
-      ? html`<${DrawResult} info=${info} result=${result} keyed=${session.key !== null}
+      ? html`<${DrawResult} info=${info} session=${session} result=${result}
           stale=${result.answers[0].version !== info.version} />`
       : !problem && html`<p class="chart-empty draw-empty">Nothing drawn yet. A draw sees every update acknowledged before it.</p>`}
     <${Repeated} info=${info} />
@@ -103,7 +103,7 @@ function bodyOf(form, query) {
 }
 
 function Repeated({ info }) {
-  return html`<details class="more">
+  return html`<details class="unfold">
     <summary>Why the same draw number gives the same list</summary>
     <p>The randomness was spent when the sketch was made: its seed decides. So the same draw number gives the same
       list until an update comes, and then one that is mostly the same. That makes a draw repeatable, and lists of

@@ -71,7 +71,7 @@ export function EstimatePanel({ api, info, session, query, onQueryProblem }) {
     <${ProblemNote} problem=${restOf(asked.problem, "/index", ...QUERY)} />
     ${asked.answer && html`
       <${Estimates} answers=${asked.answer.results ?? [asked.answer]} />
-      <${Curl} name=${info.name} question="estimates" body=${asked.body} keyed=${session.key !== null} />`}
+      <${Curl} session=${session} name=${info.name} question="estimates" body=${asked.body} />`}
   </section>`;
 }
 
@@ -160,7 +160,7 @@ export function NormPanel({ api, info, session, query, onQueryProblem }) {
     <${ProblemNote} problem=${restOf(asked.problem, "/power", ...QUERY)} />
     ${asked.answer && html`
       ${(asked.answer.results ?? [asked.answer]).map((one, at) => html`<${NormValue} answer=${one} softmax=${own === undefined} />`)}
-      <${Curl} name=${info.name} question="norm" body=${asked.body} keyed=${session.key !== null} />`}
+      <${Curl} session=${session} name=${info.name} question="norm" body=${asked.body} />`}
   </section>`;
 }
 
