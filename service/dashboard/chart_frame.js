@@ -3,6 +3,7 @@
 
 import { html, useLayoutEffect, useRef, useState } from "./vendor/htm-preact.js";
 import { Button, useId } from "./components.js";
+import { count } from "./format.js";
 
 /** [ref, width in CSS pixels of the element it is put on]. */
 export function useWidth(initial = 560) {
@@ -84,7 +85,7 @@ export function NumbersTable({ label, columns, rows }) {
 export function Pager({ first, last, total, setStart }) {
   return html`<p class="pager">
     <${Button} small disabled=${first === 0} onClick=${() => setStart(first - PAGE)}>Back<//>
-    <span>${first + 1} to ${last} of ${total}</span>
+    <span>${count(first + 1)} to ${count(last)} of ${count(total)}</span>
     <${Button} small disabled=${last === total} onClick=${() => setStart(first + PAGE)}>On<//>
   </p>`;
 }

@@ -74,7 +74,7 @@ function layout({ times, series, stacked, window_seconds, width, height }) {
   const x = linear([end - seconds * 1000, end], [left, right]);
   const tops = stacked ? stack(series) : series;
   const max = Math.max(0, ...tops.flatMap((one) => one.values.map((value) => value ?? 0)));
-  const ticks = ticksTo(max || 1, 3);
+  const ticks = ticksTo(max || 1, 4);
   const y = linear([0, ticks.at(-1)], [bottom, MARGIN.top]);
   const lines = tops.map(({ tone, values }) => ({ tone, path: linePath(times, values, x, y) }));
   const areas = stacked ? areaPaths(times, tops, x, y) : [];
@@ -111,16 +111,12 @@ function stack(series) {
 }
 
 function linePath(times, values, x, y) {
-  let [path, pen] = ["", false];
-  values.forEach((value, at) => {
-    if (value === null) {
-      pen = false;
-      return;
-    }
-    path += `${pen ? "L" : "M"}${x(times[at]).toFixed(1)} ${y(value).toFixed(1)}`;
-    pen = true;
-  });
-  return path;
+  const point = (at) => `${x(times[at]).toFixed(1)} ${y(values[at]).toFixed(1)}`;
+  return runs(values).map(([from, to]) => {
+    let path = `M${point(from)}`;
+    for (let at = from + 1; at <= to; at += 1) path += `L${point(at)}`;
+    return from === to ? `${path}h.01` : path; // a dot, as the line's ends are round
+  }).join("");
 }
 
 /** One closed path for each run of known values between a top and the one below it. */

@@ -33,6 +33,10 @@ export function NumbersPanel({ live }) {
   </section>`;
 }
 
+function several(number, word) {
+  return `${count(number)} ${word}${number === 1 ? "" : "s"}`;
+}
+
 function Tiles({ info, activity, history }) {
   const { state, log } = info.memory_bytes;
   const minutes = activity ? Math.round(activity.window_seconds / 60) : 0;
@@ -41,7 +45,7 @@ function Tiles({ info, activity, history }) {
     ["Increments", count(info.updates), info.underflowed ? `${count(info.underflowed)} rounded to nothing` : "accepted since it was created"],
     ["Update rate", rate(currentRate(history)), "increments a second, now"],
     activity && ["Requests", count(activity.update.requests + activity.sample.requests),
-      `${count(activity.update.requests)} updates, ${count(activity.sample.requests)} samples; ${minutes} min`],
+      `${several(activity.update.requests, "update")}, ${several(activity.sample.requests, "sample")} in ${minutes} min`],
   ];
   return html`<dl class="tiles">
     ${tiles.filter(Boolean).map(([term, value, more]) => html`
