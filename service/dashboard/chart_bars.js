@@ -147,7 +147,7 @@ function labelsOf(order, places, y, left, right) {
     const at = Math.min(Math.max(x, left + half), right - half);
     const top = y(shareOf(one)) - 6;
     const clear = kept.every((other) =>
-      Math.abs(other.x - at) > other.half + half + 4 || Math.abs(other.y - top) > 13);
+      Math.abs(other.x - at) > other.half + half + 4 || Math.abs(other.y - top) > 16);
     if (clear) kept.push({ x: at, y: top, half, text });
   }
   return kept;

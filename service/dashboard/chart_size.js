@@ -19,11 +19,12 @@ export function SizeChart({ plan, title = "Size against the dense operands" }) {
     <${Figure} title=${title} summary=${`${rows.map((row) => `${row.label} ${bytes(row.value)}`).join(", ")}. ${ratio(plan)}`}
       table=${() => ({ columns: ["", "Size", "Bytes"], rows: rows.map((row) => [row.label, bytes(row.value), String(row.value)]) })}>
       <div class="size-bars">
-        ${rows.map((row) => html`
+        ${rows.map((row) => html`<div class="size-row" key=${row.label}>
           <span class="size-label">${row.label}</span>
           <span class="size-track"><span class=${`size-bar tone-${row.tone}`}
             style=${{ width: `max(2px, ${(100 * row.value) / most}%)` }}></span></span>
-          <span class="size-value">${bytes(row.value)}</span>`)}
+          <span class="size-value">${bytes(row.value)}</span>
+        </div>`)}
       </div>
       <p class="size-words">${ratio(plan)}${limit !== undefined && !plan.fits
         ? html` <strong class="is-bad">Over the ${bytes(limit)} that this service allows.</strong>` : null}</p>

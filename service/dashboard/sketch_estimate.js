@@ -8,10 +8,9 @@ import { Button, Field, ProblemNote, announce } from "./components.js";
 import { count, probability, significant } from "./format.js";
 import { typedNumber } from "./json.js";
 import { Curl } from "./sketch_curl.js";
-import { restOf, saidOf } from "./sketch_problems.js";
+import { QUERY_POINTERS, restOf, saidOf } from "./sketch_problems.js";
+import { AboutQuery } from "./sketch_query.js";
 import { NormName } from "./sketch_result.js";
-
-const QUERY = ["/x", "/queries", "/X"];
 
 /** {index, given, problem} of what was pasted: whole numbers, or pairs of them, with every digit. */
 export function readCoordinates(text, pairs) {
@@ -41,7 +40,7 @@ function useQuestion(api, name, question, onQueryProblem) {
       setState({ busy: false, problem: null, answer, body });
       announce("Answered");
     } catch (problem) {
-      onQueryProblem(saidOf(problem, ...QUERY));
+      onQueryProblem(saidOf(problem, ...QUERY_POINTERS));
       setState({ busy: false, problem, answer: null, body });
     }
   }
@@ -68,10 +67,11 @@ export function EstimatePanel({ api, info, session, query, onQueryProblem }) {
       <//>
       <${Button} type="submit" busy=${asked.busy} disabled=${!ready}>Estimate<//>
     </form>
-    <${ProblemNote} problem=${restOf(asked.problem, "/index", ...QUERY)} />
+    <${AboutQuery} problem=${asked.problem} />
+    <${ProblemNote} problem=${restOf(asked.problem, "/index", ...QUERY_POINTERS)} />
     ${asked.answer && html`
       <${Estimates} answers=${asked.answer.results ?? [asked.answer]} />
-      <${Curl} name=${info.name} question="estimates" body=${asked.body} keyed=${session.key !== null} />`}
+      <${Curl} session=${session} name=${info.name} question="estimates" body=${asked.body} />`}
   </section>`;
 }
 
@@ -157,10 +157,11 @@ export function NormPanel({ api, info, session, query, onQueryProblem }) {
       <//>
       <${Button} type="submit" busy=${asked.busy} disabled=${query.problem !== null}>Norm<//>
     </form>
-    <${ProblemNote} problem=${restOf(asked.problem, "/power", ...QUERY)} />
+    <${AboutQuery} problem=${asked.problem} />
+    <${ProblemNote} problem=${restOf(asked.problem, "/power", ...QUERY_POINTERS)} />
     ${asked.answer && html`
       ${(asked.answer.results ?? [asked.answer]).map((one, at) => html`<${NormValue} answer=${one} softmax=${own === undefined} />`)}
-      <${Curl} name=${info.name} question="norm" body=${asked.body} keyed=${session.key !== null} />`}
+      <${Curl} session=${session} name=${info.name} question="norm" body=${asked.body} />`}
   </section>`;
 }
 

@@ -24,7 +24,7 @@ export function SketchHeader({ info, onSeal, onDelete }) {
         ${info.exact ? "exact arithmetic" : "not proven exact"}<//>
       ${info.sealed.map((operand) => html`<${Badge} key=${operand} tone="accent">${operand} sealed<//>`)}
     </p>
-    <dl class="facts">
+    <dl class="sketch-facts">
       ${sides(info).map(([side, size]) => html`<div key=${side}><dt>${side}</dt><dd>${size}</dd></div>`)}
       <div><dt>Drawn in proportion to</dt><dd>${law(info.distribution)}${sampled(info)}</dd></div>
       <div><dt>Created</dt><dd title=${moment(info.created_at)}>${ago(info.created_at)}</dd></div>
@@ -32,7 +32,7 @@ export function SketchHeader({ info, onSeal, onDelete }) {
       <div><dt>Version</dt><dd><code>${info.version}</code></dd></div>
     </dl>
     ${info.exact
-      ? html`<details class="more"><summary>What “exact arithmetic” says</summary><p>${EXACT}</p></details>`
+      ? html`<details class="unfold"><summary>What “exact arithmetic” says</summary><p>${EXACT}</p></details>`
       : html`<div class="note note-danger" role="alert"><div class="note-text">
           <strong>Not proven exact</strong><p>${INEXACT}</p></div></div>`}
   </header>`;

@@ -13,7 +13,7 @@ import { Curl } from "./sketch_curl.js";
 const TONES = { ok: "ok", partial: "warn", failed: "danger", empty: "plain" };
 
 /** result: {answers, body, text, at}. stale: the sketch has changed since. */
-export function DrawResult({ info, result, keyed, stale }) {
+export function DrawResult({ info, session, result, stale }) {
   const [which, setWhich] = useState(0);
   const { answers, body } = result;
   const answer = answers[Math.min(which, answers.length - 1)];
@@ -33,7 +33,7 @@ export function DrawResult({ info, result, keyed, stale }) {
       <${DrawList} answer=${answer} />
     </div>`}
     <div class="takeaways">
-      <${Curl} name=${info.name} question="samples" body=${body} keyed=${keyed} />
+      <${Curl} session=${session} name=${info.name} question="samples" body=${body} />
       <${AnswerJson} text=${result.text} />
     </div>
   </div>`;
@@ -45,7 +45,7 @@ const SHOWN = 2000;
 function AnswerJson({ text }) {
   const [open, setOpen] = useState(false);
   const json = useMemo(() => (open ? writeJson(text, 0) : ""), [open, text]);
-  return html`<details class="more" onToggle=${(event) => setOpen(event.target.open)}>
+  return html`<details class="unfold" onToggle=${(event) => setOpen(event.target.open)}>
     <summary>As JSON</summary>
     ${open && html`<${Copyable} text=${json} label="Copy answer">
       ${json.length > SHOWN ? `${json.slice(0, SHOWN)}…` : json}<//>`}
@@ -73,7 +73,7 @@ function DrawFacts({ info, answer, at, stale }) {
     ["Draw number", answer.draws === null ? String(answer.draw) : `${answer.draw}, of ${answer.draws} ${answer.draws === 1 ? "list" : "lists"}`],
     ["Drawn", `${clock(at)}${stale ? ", before the latest updates" : ""}`],
   ];
-  return html`<dl class="facts">
+  return html`<dl class="sketch-facts">
     ${facts.map(([term, value]) => html`<div><dt>${term}</dt><dd>${value}</dd></div>`)}
     ${!answer.exact && html`<div class="is-bad"><dt>Arithmetic</dt><dd>not proven exact: values may be wrong</dd></div>`}
   </dl>`;

@@ -40,12 +40,12 @@ export function SpecPanel({ api, info }) {
       : planned.problem
         ? html`<${ProblemNote} problem=${planned.problem} retry=${planned.retry} />`
         : html`<${Skeleton} lines=${3} />`}
-    <dl class="facts facts-dense">
+    <dl class="sketch-facts is-dense">
       ${rows(info, planned.data).map(
         ([term, value, why]) => html`<div key=${term}><dt title=${why}>${term}</dt><dd>${value}</dd></div>`,
       )}
     </dl>
-    <details class="more">
+    <details class="unfold">
       <summary>The spec as JSON</summary>
       <${Copyable} text=${writeJson(spec, 2)} label="Copy spec" />
     </details>

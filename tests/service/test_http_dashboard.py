@@ -31,7 +31,7 @@ BANNED = {
         r"|document\.write|createContextualFragment|srcdoc|setHTML"
     ),
     "code of text": re.compile(r"\beval\(|new Function\(|javascript:|import\("),
-    "another host": re.compile(r"(?<![\w:])(?:https?|wss?):?//(?!www\.w3\.org/2000/svg\")|url\("),
+    "another host": re.compile(r"(?<![\w:])(?:https?|wss?):?//(?!www\.w3\.org/2000/svg\")|\burl\("),
     "key in storage": re.compile(r"sessionStorage|indexedDB|document\.cookie"),
     "indices that lose digits": re.compile(r"Number\(\s*index|parseInt\("),
 }
