@@ -79,9 +79,9 @@ def _open(page: Page, address: str, key: str) -> None:
 
 
 def _compressed(png: bytes) -> bytes:
-    """The same picture in 256 colours: the page has few."""
+    """The same picture in 256 colours: the page has few, and each is kept however small it is."""
     found = io.BytesIO()
     with Image.open(io.BytesIO(png)) as picture:
-        few = picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+        few = picture.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE)
         few.save(found, "PNG", optimize=True)
     return found.getvalue()
