@@ -63,7 +63,7 @@ function Strip({ row, x, y }) {
 
 /** The figures themselves, beside or below the strips. */
 function Figures({ rows }) {
-  return html`<table class="numbers latency-figures">
+  return html`<div class="latency-box" role="region" aria-label="Latencies in figures" tabindex="0"><table class="numbers latency-figures">
     <thead><tr><td></td>${PARTS.map((part) => html`<th scope="col">${part}</th>`)}
       <th scope="col">count</th><th scope="col">failed</th></tr></thead>
     <tbody>${rows.map((row) => html`<tr>
@@ -72,7 +72,7 @@ function Figures({ rows }) {
       <td>${count(row.requests)}</td>
       <td class=${row.failed ? "is-bad" : ""}>${count(row.failed)}</td>
     </tr>`)}</tbody>
-  </table>`;
+  </table></div>`;
 }
 
 function summary(rows) {
