@@ -3,17 +3,17 @@
 import { html } from "./vendor/htm-preact.js";
 import { Figure, useWidth } from "./chart_frame.js";
 import { decades, logarithmic } from "./chart_scales.js";
-import { count, seconds } from "./format.js";
+import { count, duration, seconds } from "./format.js";
 
 const ROW = 40;
 const MARGIN = { top: 6, right: 16, bottom: 22, left: 72 };
 const PARTS = ["p50", "p90", "p99", "max"];
 
-/** rows: [{label, tone, requests, failed, seconds: {p50, p90, p99, max} or null}]. */
-export function LatencyChart({ title = "Latency", rows, window_seconds, empty = "No requests yet." }) {
+/** rows: [{label, tone, requests, failed, seconds: {p50, p90, p99, max} or null}]. seconds: the stretch they are of. */
+export function LatencyChart({ title = "Latency", rows, seconds: seen, empty = "No requests yet." }) {
   const [ref, width] = useWidth();
   const known = rows.filter((row) => row.seconds);
-  const stretch = window_seconds ? ` (last ${Math.round(window_seconds / 60)} min, this replica)` : "";
+  const stretch = seen ? ` (last ${duration(seen)}, this replica)` : "";
   return html`
     <${Figure} title=${`${title}${stretch}`} summary=${summary(rows)}>
       <div class=${known.length ? "latency" : ""}>

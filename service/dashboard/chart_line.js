@@ -9,16 +9,16 @@ const MARGIN = { top: 8, right: 12, bottom: 20, left: 58 };
 /**
  * times: milliseconds since the epoch, ascending. series: [{label, tone, values}] with a number or
  * null (unknown: the line has a gap) for each time. unit: what the axis counts. format: a value as
- * text. window_seconds: the longest stretch shown.
+ * text. window_seconds: the longest stretch shown. end: what the latest time is called.
  */
 export function LineChart({
   title, times, series, unit, format, stacked = false, window_seconds = 300,
-  height = 150, empty = "Nothing measured yet.",
+  height = 150, end = "now", empty = "Nothing measured yet.",
 }) {
   const [ref, width] = useWidth();
   const drawn = useMemo(
-    () => layout({ times, series, stacked, window_seconds, width, height }),
-    [times, series, stacked, window_seconds, width, height],
+    () => layout({ times, series, stacked, window_seconds, width, height, end }),
+    [times, series, stacked, window_seconds, width, height, end],
   );
   const known = times.length > 0 && series.some((one) => one.values.some((value) => value !== null));
   const reading = (at) => readingOf(times, series, format, stacked, at);
@@ -66,7 +66,7 @@ function Cursor({ drawn, at }) {
 }
 
 /** Everything that depends on the numbers and the size alone. */
-function layout({ times, series, stacked, window_seconds, width, height }) {
+function layout({ times, series, stacked, window_seconds, width, height, end: name }) {
   const [left, right] = [MARGIN.left, width - MARGIN.right];
   const bottom = height - MARGIN.bottom;
   const end = times.at(-1) ?? 0;
@@ -79,7 +79,7 @@ function layout({ times, series, stacked, window_seconds, width, height }) {
   const lines = tops.map(({ tone, values }) => ({ tone, path: linePath(times, values, x, y) }));
   const areas = stacked ? areaPaths(times, tops, x, y) : [];
   const nearest = (px) => nearestTo(times, px, x);
-  const ages = agesOf(seconds, width).map(([age, label]) => [end - age * 1000, label]);
+  const ages = agesOf(seconds, width, name).map(([age, label]) => [end - age * 1000, label]);
   return { x, y, ticks, ages, left, right, bottom, times, tops, lines, areas, nearest };
 }
 
@@ -89,14 +89,14 @@ function stretch(times, most) {
   return Math.min(most, Math.max(60, Math.ceil(seen / 60) * 60));
 }
 
-function agesOf(seconds, width) {
+function agesOf(seconds, width, name) {
   const step = seconds <= 60 ? 15 : seconds <= 120 ? 30 : 60;
   const every = width < 360 ? step * 2 : step;
-  const ages = [[0, "now"]];
+  const ages = [[0, name]];
   for (let age = every; age < seconds + 1; age += every) {
     ages.push([age, age % 60 === 0 ? `−${age / 60} min` : `−${age} s`]);
   }
-  return ages.map(([age, label]) => [age, label]);
+  return ages;
 }
 
 /** Each series on top of those before it. */
