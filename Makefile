@@ -20,14 +20,16 @@ COMPILE := build/lock/bin/uv pip compile --quiet --universal --python-version 3.
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run demo attention test system-packages lint test-long mutants calibrate bench proto lock clean
+.PHONY: help run demo attention test system-packages lint test-long mutants calibrate bench screenshots proto lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
 
 run: $(VENV)/.installed-run ## install what is needed and start the service on 127.0.0.1:8080 (gRPC 50051)
 	@echo
-	@echo "sketchd on http://$(HOST):$(PORT), gRPC on $(HOST):$(GRPC_PORT), data in $(STORE); Ctrl-C stops it. Open"
+	@echo "Open http://$(HOST):$(PORT)/dashboard to see it and make the first sketch; Ctrl-C stops it."
+	@echo
+	@echo "sketchd on http://$(HOST):$(PORT), gRPC on $(HOST):$(GRPC_PORT), data in $(STORE). There is also"
 	@echo "  http://$(HOST):$(PORT)/docs         every request, to try out"
 	@echo "  http://$(HOST):$(PORT)/metrics      what Prometheus reads"
 	@echo "and, in another terminal, make a sketch, change it and draw from it:"
@@ -67,6 +69,9 @@ calibrate: $(VENV)/.installed-dev ## measure again what the default sizes rest o
 
 bench: $(VENV)/.installed-dev ## the benchmarks; each prints its seed, versions and caveats
 	@set -e; for name in $(BENCHMARKS); do echo "== $$name"; $(IN_VENV) -m benchmarks.$$name; done
+
+screenshots: system-packages $(VENV)/.installed-dev ## take the documents' pictures of the dashboard again, of a real service in a browser
+	$(IN_VENV) -m tests.screenshots docs/images
 
 proto: $(VENV)/.installed-dev ## generate service/protos again from the .proto
 	$(IN_VENV) -m service.protos.generate service/protos

@@ -1,6 +1,6 @@
 // The dashboard: who is asking, which page is shown, and whether the service is there.
 import { html, render, useCallback, useEffect, useMemo, useRef, useState } from "./vendor/htm-preact.js";
-import { ApiProblem, Unreachable, createApi } from "./api.js";
+import { ApiProblem, createApi } from "./api.js";
 import { Empty, Loading, PageHeading, ProblemNote } from "./components.js";
 import { useConnection } from "./connection.js";
 import { navigate, useRoute } from "./router.js";
@@ -44,11 +44,16 @@ function App() {
   const [connection, hurry] = useConnection(api);
   connected.current = () => hurry.current();
 
+  const firstVersion = useRef(null);
+  function open(whoami) {
+    firstVersion.current ??= whoami.version;
+    setSession(sessionOf(whoami));
+    setKeyWanted(null);
+    setProblem(null);
+  }
   const identify = useCallback(async () => {
     try {
-      setSession(sessionOf(await api.get("/v1/whoami")));
-      setKeyWanted(null);
-      setProblem(null);
+      open(await api.get("/v1/whoami"));
     } catch (error) {
       if (!(error instanceof ApiProblem && error.status === 401)) setProblem(error);
     }
@@ -66,9 +71,7 @@ function App() {
   async function enter(key) {
     api.setKey(key);
     try {
-      setSession(sessionOf(await api.get("/v1/whoami", { quiet: true })));
-      setKeyWanted(null);
-      setProblem(null);
+      open(await api.get("/v1/whoami", { quiet: true }));
     } catch (error) {
       api.setKey(null);
       throw error;
@@ -101,15 +104,17 @@ function App() {
     route=${route}
     session=${session}
     connection=${connection}
+    warn=${session !== null || keyWanted !== null}
+    upgraded=${session !== null && firstVersion.current !== session.version}
     forget=${api.hasKey() ? forget : null}
   >
     ${page}
   <//>`;
 }
 
+/** Before anything is known: the service does not answer, or not to us. */
 function Failed({ problem, retry }) {
-  const gone = problem instanceof Unreachable;
-  return html`<${PageHeading} title=${gone ? "No answer" : "Not available"} />
+  return html`<${PageHeading} title="sketchd is not available" />
     <${ProblemNote} problem=${problem} retry=${retry} />`;
 }
 

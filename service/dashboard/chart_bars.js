@@ -142,12 +142,12 @@ function labelsOf(order, places, y, left, right) {
     .sort(([one], [other]) => shareOf(other) - shareOf(one)).slice(0, LABELS);
   const kept = [];
   for (const [one, x] of largest) {
-    const text = String(one.index) + (one.times > 1 ? ` ×${one.times}` : "");
+    const text = count(String(one.index)) + (one.times > 1 ? ` ×${one.times}` : "");
     const half = text.length * 3.6;
     const at = Math.min(Math.max(x, left + half), right - half);
     const top = y(shareOf(one)) - 6;
     const clear = kept.every((other) =>
-      Math.abs(other.x - at) > other.half + half + 4 || Math.abs(other.y - top) > 13);
+      Math.abs(other.x - at) > other.half + half + 4 || Math.abs(other.y - top) > 16);
     if (clear) kept.push({ x: at, y: top, half, text });
   }
   return kept;
@@ -163,7 +163,7 @@ function nearestOf(places, px) {
 
 function reading(one, coordinate) {
   const times = one.times > 1 ? `, drawn ${one.times} times` : "";
-  return `${coordinate} ${count(String(one.index))}: value ${significant(one.value, 4)}, `
+  return `${coordinate} ${count(String(one.index))}: value ${significant(one.value, 6)}, `
     + `probability ${probability(one.probability)}${times}`;
 }
 

@@ -3,6 +3,7 @@
 
 import { html, useLayoutEffect, useRef, useState } from "./vendor/htm-preact.js";
 import { Button, useId } from "./components.js";
+import { count } from "./format.js";
 
 /** [ref, width in CSS pixels of the element it is put on]. */
 export function useWidth(initial = 560) {
@@ -80,12 +81,12 @@ export function NumbersTable({ label, columns, rows }) {
     ${rows.length > PAGE && html`<${Pager} ...${{ first, last, total: rows.length, setStart }} />`}`;
 }
 
-/** Back and on through pages of a long table. */
+/** Back and forth through pages of a long table. */
 export function Pager({ first, last, total, setStart }) {
   return html`<p class="pager">
-    <${Button} small disabled=${first === 0} onClick=${() => setStart(first - PAGE)}>Back<//>
-    <span>${first + 1} to ${last} of ${total}</span>
-    <${Button} small disabled=${last === total} onClick=${() => setStart(first + PAGE)}>On<//>
+    <${Button} small disabled=${first === 0} onClick=${() => setStart(first - PAGE)}>Previous<//>
+    <span>${count(first + 1)} to ${count(last)} of ${count(total)}</span>
+    <${Button} small disabled=${last === total} onClick=${() => setStart(first + PAGE)}>Next<//>
   </p>`;
 }
 

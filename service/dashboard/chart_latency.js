@@ -3,23 +3,26 @@
 import { html } from "./vendor/htm-preact.js";
 import { Figure, useWidth } from "./chart_frame.js";
 import { decades, logarithmic } from "./chart_scales.js";
-import { count, seconds } from "./format.js";
+import { count, duration, seconds } from "./format.js";
 
 const ROW = 40;
 const MARGIN = { top: 6, right: 16, bottom: 22, left: 72 };
 const PARTS = ["p50", "p90", "p99", "max"];
 
-/** rows: [{label, tone, requests, failed, seconds: {p50, p90, p99, max} or null}]. */
-export function LatencyChart({ title = "Latency", rows, window_seconds, empty = "No requests yet." }) {
+/** rows: [{label, tone, requests, failed, seconds: {p50, p90, p99, max} or null}]. seconds: the stretch they are of. */
+export function LatencyChart({ title = "Latency", rows, seconds: seen, empty = "No requests yet." }) {
   const [ref, width] = useWidth();
   const known = rows.filter((row) => row.seconds);
-  const stretch = window_seconds ? ` (last ${Math.round(window_seconds / 60)} min, this replica)` : "";
+  const stretch = seen ? ` (last ${duration(seen)}, this replica)` : "";
   return html`
-    <${Figure} title=${`${title}${stretch}`} summary=${summary(rows)} table=${() => tableOf(rows)}>
-      <div class="chart-box" ref=${ref}>
-        ${known.length
-          ? html`<${Strips} rows=${rows} known=${known} width=${width} />`
-          : html`<p class="chart-empty" style=${{ height: "104px" }}>${empty}</p>`}
+    <${Figure} title=${`${title}${stretch}`} summary=${summary(rows)}>
+      <div class=${known.length ? "latency" : ""}>
+        <div class="chart-box" ref=${ref}>
+          ${known.length
+            ? html`<${Strips} rows=${rows} known=${known} width=${width} />`
+            : html`<p class="chart-empty">${empty}</p>`}
+        </div>
+        ${known.length > 0 && html`<${Figures} rows=${rows} />`}
       </div>
     <//>`;
 }
@@ -41,10 +44,7 @@ function Strips({ rows, known, width }) {
             text-anchor=${at === bounds.length - 1 ? "end" : "middle"}>${seconds(bound)}</text>`,
       )}
       ${rows.map((row, at) => html`<${Strip} row=${row} x=${x} y=${MARGIN.top + at * ROW + ROW / 2} />`)}
-    </svg>
-    <div class="latency-numbers">
-      ${rows.map((row) => html`<${Numbers} row=${row} />`)}
-    </div>`;
+    </svg>`;
 }
 
 function Strip({ row, x, y }) {
@@ -61,29 +61,22 @@ function Strip({ row, x, y }) {
       : html`<text class="tick" x=${MARGIN.left} y=${y + 4}>no requests</text>`}`;
 }
 
-function Numbers({ row }) {
-  return html`<dl class="latency-row">
-    <dt class=${`latency-of tone-text-${row.tone}`}>${row.label}</dt>
-    ${PARTS.map((part) => html`<div><dt>${part}</dt><dd>${row.seconds ? seconds(row.seconds[part]) : "–"}</dd></div>`)}
-    <div><dt>requests</dt><dd>${count(row.requests)}</dd></div>
-    <div class=${row.failed ? "is-bad" : ""}><dt>failed</dt><dd>${count(row.failed)}</dd></div>
-  </dl>`;
+/** The figures themselves, beside or below the strips. */
+function Figures({ rows }) {
+  return html`<div class="latency-box" role="region" aria-label="Latencies in figures" tabindex="0"><table class="numbers latency-figures">
+    <thead><tr><td></td>${PARTS.map((part) => html`<th scope="col">${part}</th>`)}
+      <th scope="col">count</th><th scope="col">failed</th></tr></thead>
+    <tbody>${rows.map((row) => html`<tr>
+      <th scope="row">${row.label}</th>
+      ${PARTS.map((part) => html`<td>${row.seconds ? seconds(row.seconds[part]) : "–"}</td>`)}
+      <td>${count(row.requests)}</td>
+      <td class=${row.failed ? "is-bad" : ""}>${count(row.failed)}</td>
+    </tr>`)}</tbody>
+  </table></div>`;
 }
 
 function summary(rows) {
   return rows.map((row) => row.seconds
     ? `${row.label}: ${PARTS.map((part) => `${part} ${seconds(row.seconds[part])}`).join(", ")}.`
     : `${row.label}: no requests.`).join(" ");
-}
-
-function tableOf(rows) {
-  return {
-    columns: ["", ...PARTS, "requests", "failed"],
-    rows: rows.map((row) => [
-      row.label,
-      ...PARTS.map((part) => (row.seconds ? seconds(row.seconds[part]) : "–")),
-      count(row.requests),
-      count(row.failed),
-    ]),
-  };
 }

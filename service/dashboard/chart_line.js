@@ -9,16 +9,16 @@ const MARGIN = { top: 8, right: 12, bottom: 20, left: 58 };
 /**
  * times: milliseconds since the epoch, ascending. series: [{label, tone, values}] with a number or
  * null (unknown: the line has a gap) for each time. unit: what the axis counts. format: a value as
- * text. window_seconds: the longest stretch shown.
+ * text. window_seconds: the longest stretch shown. end: what the latest time is called.
  */
 export function LineChart({
   title, times, series, unit, format, stacked = false, window_seconds = 300,
-  height = 150, empty = "Nothing measured yet.",
+  height = 150, end = "now", empty = "Nothing measured yet.",
 }) {
   const [ref, width] = useWidth();
   const drawn = useMemo(
-    () => layout({ times, series, stacked, window_seconds, width, height }),
-    [times, series, stacked, window_seconds, width, height],
+    () => layout({ times, series, stacked, window_seconds, width, height, end }),
+    [times, series, stacked, window_seconds, width, height, end],
   );
   const known = times.length > 0 && series.some((one) => one.values.some((value) => value !== null));
   const reading = (at) => readingOf(times, series, format, stacked, at);
@@ -66,7 +66,7 @@ function Cursor({ drawn, at }) {
 }
 
 /** Everything that depends on the numbers and the size alone. */
-function layout({ times, series, stacked, window_seconds, width, height }) {
+function layout({ times, series, stacked, window_seconds, width, height, end: name }) {
   const [left, right] = [MARGIN.left, width - MARGIN.right];
   const bottom = height - MARGIN.bottom;
   const end = times.at(-1) ?? 0;
@@ -74,29 +74,29 @@ function layout({ times, series, stacked, window_seconds, width, height }) {
   const x = linear([end - seconds * 1000, end], [left, right]);
   const tops = stacked ? stack(series) : series;
   const max = Math.max(0, ...tops.flatMap((one) => one.values.map((value) => value ?? 0)));
-  const ticks = ticksTo(max || 1, 3);
+  const ticks = ticksTo(max || 1, 4);
   const y = linear([0, ticks.at(-1)], [bottom, MARGIN.top]);
   const lines = tops.map(({ tone, values }) => ({ tone, path: linePath(times, values, x, y) }));
   const areas = stacked ? areaPaths(times, tops, x, y) : [];
   const nearest = (px) => nearestTo(times, px, x);
-  const ages = agesOf(seconds, width).map(([age, label]) => [end - age * 1000, label]);
+  const ages = agesOf(seconds, width, name).map(([age, label]) => [end - age * 1000, label]);
   return { x, y, ticks, ages, left, right, bottom, times, tops, lines, areas, nearest };
 }
 
-/** Seconds to show: all there are, in steps of a minute, up to the window. */
+/** Seconds to show: all there are, in steps of half a minute and then a minute, up to the window. */
 function stretch(times, most) {
   const seen = times.length ? (times.at(-1) - times[0]) / 1000 : 0;
-  return Math.min(most, Math.max(60, Math.ceil(seen / 60) * 60));
+  return seen <= 30 ? 30 : Math.min(most, Math.ceil(seen / 60) * 60);
 }
 
-function agesOf(seconds, width) {
-  const step = seconds <= 60 ? 15 : seconds <= 120 ? 30 : 60;
+function agesOf(seconds, width, name) {
+  const step = seconds <= 30 ? 10 : seconds <= 60 ? 15 : seconds <= 120 ? 30 : 60;
   const every = width < 360 ? step * 2 : step;
-  const ages = [[0, "now"]];
+  const ages = [[0, name]];
   for (let age = every; age < seconds + 1; age += every) {
     ages.push([age, age % 60 === 0 ? `−${age / 60} min` : `−${age} s`]);
   }
-  return ages.map(([age, label]) => [age, label]);
+  return ages;
 }
 
 /** Each series on top of those before it. */
@@ -111,16 +111,12 @@ function stack(series) {
 }
 
 function linePath(times, values, x, y) {
-  let [path, pen] = ["", false];
-  values.forEach((value, at) => {
-    if (value === null) {
-      pen = false;
-      return;
-    }
-    path += `${pen ? "L" : "M"}${x(times[at]).toFixed(1)} ${y(value).toFixed(1)}`;
-    pen = true;
-  });
-  return path;
+  const point = (at) => `${x(times[at]).toFixed(1)} ${y(values[at]).toFixed(1)}`;
+  return runs(values).map(([from, to]) => {
+    let path = `M${point(from)}`;
+    for (let at = from + 1; at <= to; at += 1) path += `L${point(at)}`;
+    return from === to ? `${path}h.01` : path; // a dot, as the line's ends are round
+  }).join("");
 }
 
 /** One closed path for each run of known values between a top and the one below it. */

@@ -48,7 +48,7 @@ function Field({ picture }) {
       <line class="grid" x1=${left} x2=${right} y1=${at} y2=${at} />
       <text class="tick" x=${left - 12} y=${at + 4} text-anchor="end">${label}</text>`)}
     <text class="tick axis-name" x=${(left + right) / 2} y=${bottom + 34} text-anchor="middle">row of A2</text>
-    <text class="tick axis-name" x=${left - 12} y="12" text-anchor="end">row of A1</text>
+    <text class="tick axis-name" x="0" y="12">row of A1</text>
     <path class="rug" d=${margins} />
     <path class="dots tone-1" d=${positive} />
     <path class="dots tone-2" d=${negative} />
@@ -137,7 +137,7 @@ function nearestOf(places, px, py) {
 
 function reading(one) {
   const times = one.times > 1 ? `, drawn ${one.times} times` : "";
-  return `${indexText(one.index, count)}: value ${significant(one.value, 4)}, `
+  return `${indexText(one.index, count)}: value ${significant(one.value, 6)}, `
     + `probability ${probability(one.probability)}${times}`;
 }
 

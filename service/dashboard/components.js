@@ -63,25 +63,25 @@ export function ButtonLink({ kind = "plain", small = false, children, ...rest })
 }
 
 /**
- * One control with its label, a hint and what is wrong with it. The control is the only child,
+ * One control with its label, and a hint or what is wrong with it. The control is the only child,
  * an element; it is tied to the others for who cannot see them.
  */
 export function Field({ label, hint, problem, children, optional = false, class: names = "" }) {
   const id = useId("field");
   const child = Array.isArray(children) ? children.find(Boolean) : children;
-  const described = [hint && `${id}-hint`, problem && `${id}-problem`].filter(Boolean).join(" ");
+  const described = problem ? `${id}-problem` : hint ? `${id}-hint` : undefined;
   const control = h(child.type, {
     ...child.props,
     ref: child.ref,
     id,
-    "aria-describedby": described || undefined,
+    "aria-describedby": described,
     "aria-invalid": problem ? "true" : undefined,
   });
   return html`<div class=${`field ${problem ? "has-problem" : ""} ${names}`}>
     <label for=${id}>${label}${optional && html` <span class="muted">optional</span>`}</label>
     ${control}
     ${problem && html`<p class="field-problem" id=${`${id}-problem`}>${problem}</p>`}
-    ${hint && html`<p class="hint" id=${`${id}-hint`}>${hint}</p>`}
+    ${hint && !problem && html`<p class="hint" id=${`${id}-hint`}>${hint}</p>`}
   </div>`;
 }
 

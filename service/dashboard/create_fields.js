@@ -116,7 +116,7 @@ export function MoreFields({ form }) {
 /** A part that is closed until it is wanted, or something in it is wrong. */
 function More({ title, opened, children }) {
   const [open, setOpen] = useState(false);
-  return html`<details class="more" open=${open || Boolean(opened)} onToggle=${(event) => setOpen(event.target.open)}>
+  return html`<details class="form-more" open=${open || Boolean(opened)} onToggle=${(event) => setOpen(event.target.open)}>
     <summary>${title}</summary>
     ${children}
   </details>`;

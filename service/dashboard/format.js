@@ -104,9 +104,8 @@ export function until(iso, now = Date.now()) {
 
 /** Rounded to where the second unit is worth reading. */
 function coarse(value) {
-  if (value > 10 * 86400) return Math.round(value / 86400) * 86400;
-  if (value > 3600) return Math.round(value / 60) * 60;
-  return value;
+  const step = [86400, 3600, 60].find((unit) => value >= 9.5 * unit) ?? 1;
+  return Math.round(value / step) * step;
 }
 
 /** A moment in the reader's own time zone. */

@@ -63,17 +63,17 @@ export function CreatePage({ api, session, navigate, draft }) {
       This key has the role <code>${session.role}</code>: you can plan a sketch here, and copy the request. To make it takes a key with the role <code>write</code>.
     <//>`}
     <div class="create">
-      <form class="create-form" ref=${form} onSubmit=${create} novalidate autocomplete="off">
+      <form class="create-form" id="create-form" ref=${form} onSubmit=${create} novalidate autocomplete="off">
         <${WhatFields} form=${shared} />
         <${DrawFields} form=${shared} />
         <${MoreFields} form=${shared} />
         <${ProblemNote} problem=${found.rest} title=${found.restTitle} />
-        ${mayCreate &&
-        html`<div class="create-actions">
-          <${Button} kind="primary" type="submit" busy=${busy}>${busy ? "Creating" : "Create sketch"}<//>
-          <${ButtonLink} href="#/">Cancel<//>
-        </div>`}
       </form>
+      ${mayCreate &&
+      html`<div class="create-actions">
+        <${Button} kind="primary" type="submit" form="create-form" busy=${busy}>${busy ? "Creating" : "Create sketch"}<//>
+        <${ButtonLink} href="#/">Cancel<//>
+      </div>`}
       <div class="create-beside">
         <${PlanPanel} ...${planned} ready=${spec !== null} chosen=${fields.method} />
         ${spec !== null && html`<${AsRequest} session=${session} name=${fields.name} spec=${spec} />`}

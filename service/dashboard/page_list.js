@@ -45,7 +45,7 @@ export function ListPage({ api, session, place }) {
             <${Search} value=${where.search} onInput=${(search) => change({ search })} />
             <${Totals} data=${data} quota=${session.quota} />
           </div>
-          ${problem && !(problem instanceof Unreachable && data !== null) &&
+          ${problem && !(data !== null && isPassing(problem)) &&
           html`<${ProblemNote} problem=${problem} retry=${retry} />`}
           ${data === null && problem === null && html`<${SkeletonTable} />`}
           ${data !== null && data.sketches.length > 0 &&
@@ -54,7 +54,7 @@ export function ListPage({ api, session, place }) {
           </div>`}
           ${data !== null && data.sketches.length === 0 &&
           html`<${NothingFound} asked=${data.asked} clear=${() => change({ search: "" })} first=${() => change({})} />`}
-          ${data !== null &&
+          ${data !== null && (data.sketches.length > 0 || data.asked.cursor) &&
           html`<${Paging}
             where=${where}
             data=${data}
@@ -65,6 +65,11 @@ export function ListPage({ api, session, place }) {
           />`}
         `}
   `;
+}
+
+/** What the shell tells already, and what is over once the service is back. */
+function isPassing(problem) {
+  return problem instanceof Unreachable || problem.status === 503;
 }
 
 /** Tells how many were found, after a question and not after each refresh. */

@@ -1,5 +1,6 @@
 // One sketch: what it holds, how it fares, and questions to it.
 import { html, useState } from "./vendor/htm-preact.js";
+import { Unreachable } from "./api.js";
 import { ButtonLink, Empty, Loading, PageHeading, ProblemNote } from "./components.js";
 import { DeleteDialog, SealDialog, openOperands } from "./sketch_changes.js";
 import { DrawPanel } from "./sketch_draw.js";
@@ -28,7 +29,8 @@ export function SketchPage({ name, api, session, navigate }) {
     <${SketchHeader} info=${info}
       onSeal=${may && openOperands(info).length ? () => setDialog("seal") : null}
       onDelete=${may ? () => setDialog("delete") : null} />
-    <${ProblemNote} problem=${live.problem} retry=${live.retry} />
+    ${!(live.problem instanceof Unreachable) // the shell says that
+      && html`<${ProblemNote} problem=${live.problem} retry=${live.retry} />`}
     <${NumbersPanel} live=${live} />
     <${Questions} key=${`${info.name} ${info.created_at}`} api=${api} info=${info} session=${session} />
     <${SpecPanel} api=${api} info=${info} />

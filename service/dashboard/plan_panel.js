@@ -55,9 +55,9 @@ function Plan({ plan, chosen }) {
   const against = chosen !== "auto" && advice.method !== chosen;
   return html`
     <${SizeChart} plan=${plan} />
-    ${against && html`<${Note} tone="warn"><strong>The ${advice.method} method would be the better one:</strong> ${advice.reason}.<//>`}
-    <dl class="facts">
-      <div><dt>Method</dt><dd>${plan.method}${chosen === "auto" && html`<span class="why">${advice.reason}</span>`}</dd></div>
+    ${against && html`<${Note} tone="warn"><strong>The ${advice.method} method would be the better one:</strong> ${reasonOf(advice)}.<//>`}
+    <dl class="plan-facts">
+      <div><dt>Method</dt><dd>${plan.method}${chosen === "auto" && html`<span class="why">${reasonOf(advice)}</span>`}</dd></div>
       <div><dt>Draws</dt><dd>${count(plan.samples)} by ${law(plan.spec.distribution)}${
         plan.repetitions > 1 && html`<span class="why">${count(plan.repetitions)} independent lists</span>`}</dd></div>
       ${errors.estimate !== undefined && html`<div>
@@ -66,8 +66,18 @@ function Plan({ plan, chosen }) {
       ${errors.norm !== undefined && html`<div><dt>Error of the norm</dt><dd>± ${probability(errors.norm)}</dd></div>`}
       ${plan.method === "exact" && html`<div><dt>Errors</dt><dd>none: the exact method holds everything</dd></div>`}
       <${Sizes} plan=${plan} />
-      <div><dt>Values</dt><dd>up to ${significant(plan.largest_value, 4)}<span class="why">in steps of 2<sup>−${plan.quantum_bits}</sup></span></dd></div>
+      <div><dt>Values</dt><dd>up to ${most(plan.largest_value)}<span class="why">in steps of 2<sup>−${plan.quantum_bits}</sup></span></dd></div>
     </dl>`;
+}
+
+/** The largest value; beyond a billion its digits say nothing. */
+function most(value) {
+  return value < 1e9 ? significant(value, 4) : Number(value).toExponential(2).replace("e+", "e");
+}
+
+/** The service's reason, with its byte counts as people read them. */
+function reasonOf({ reason }) {
+  return reason.replace(/\b\d{4,}( bytes)?\b/g, (digits) => bytes(digits.replace(" bytes", "")));
 }
 
 function Sizes({ plan }) {

@@ -1,6 +1,6 @@
 // Around every page: where one is, as whom, and how the service is.
 import { html, useState } from "./vendor/htm-preact.js";
-import { Badge, Button } from "./components.js";
+import { Badge, Button, Note } from "./components.js";
 
 const STATES = {
   unknown: ["muted", "Connecting"],
@@ -9,7 +9,8 @@ const STATES = {
   unreachable: ["danger", "Unreachable"],
 };
 
-export function Shell({ route, session, connection, forget, children }) {
+/** warn: whether the content does not say itself that the service is gone. */
+export function Shell({ route, session, connection, forget, warn, upgraded, children }) {
   return html`
     <a class="skip-link" href="#content" onClick=${skip}>Skip to the content</a>
     <header class="top">
@@ -18,7 +19,7 @@ export function Shell({ route, session, connection, forget, children }) {
         ${session &&
         html`<nav aria-label="Main">
           <a href="#/" aria-current=${route.page === "list" ? "page" : undefined}>Sketches</a>
-          <a href="#/new" aria-current=${route.page === "create" ? "page" : undefined}>New sketch</a>
+          <a href="#/new" aria-current=${route.page === "create" ? "page" : undefined}>New<span class="wide-only"> sketch</span></a>
         </nav>`}
         <div class="top-state">
           <${ConnectionState} connection=${connection} />
@@ -28,7 +29,8 @@ export function Shell({ route, session, connection, forget, children }) {
       </div>
     </header>
     <main id="content" tabindex="-1">
-      <${Warning} connection=${connection} />
+      ${warn && html`<${Warning} connection=${connection} />`}
+      ${upgraded && html`<${Upgraded} version=${session.version} />`}
       ${children}
     </main>
     <footer class="bottom">
@@ -81,6 +83,14 @@ function Warning({ connection }) {
     </div>`;
   }
   return null;
+}
+
+/** The page is of the version before, and may ask for what there is no more. */
+function Upgraded({ version }) {
+  return html`<${Note}>
+    The service is now version ${version}, and this page of the one before.${" "}
+    <${Button} small onClick=${() => window.location.reload()}>Load it again<//>
+  <//>`;
 }
 
 function Who({ session, forget }) {

@@ -1,25 +1,17 @@
-// The same request for a shell. The key is never in it: it stands in a variable there.
+// The same question for a terminal, folded away until somebody wants it.
 import { html } from "./vendor/htm-preact.js";
+import { path } from "./api.js";
 import { Copyable } from "./components.js";
-import { writeJson } from "./json.js";
-
-/** A curl command for POST /v1/sketches/{name}/{question}. keyed: whether the service asks for keys. */
-export function curlOf(name, question, body, keyed) {
-  const url = `${window.location.origin}/v1/sketches/${encodeURIComponent(name)}/${question}`;
-  const header = keyed ? ` \\\n  -H "Authorization: Bearer $SKETCHD_KEY"` : "";
-  return `curl ${quoted(url)}${header} \\\n  -H 'Content-Type: application/json' -d ${quoted(writeJson(body))}`;
-}
-
-function quoted(text) {
-  return `'${text.replaceAll("'", "'\\''")}'`;
-}
+import { curl } from "./curl.js";
 
 const SHOWN = 600;
 
 /** The command, shortened where a query makes it long; what is copied is whole. */
-export function Curl({ name, question, body, keyed }) {
-  const command = curlOf(name, question, body, keyed);
+export function Curl({ session, name, question, body }) {
+  const command = curl(session, "POST", path(["sketches", name, question]), body);
   const shown = command.length > SHOWN ? `${command.slice(0, SHOWN)}…` : command;
-  return html`<details class="more"><summary>As curl</summary>
-    <${Copyable} text=${command} label="Copy command">${shown}<//></details>`;
+  return html`<details class="unfold"><summary>As curl</summary>
+    <${Copyable} text=${command} label="Copy command">${shown}<//>
+    ${session.key !== null && html`<p>With your key in the variable <code>SKETCHD_KEY</code>.</p>`}
+  </details>`;
 }

@@ -3,10 +3,11 @@ import { html, useEffect, useRef, useState } from "./vendor/htm-preact.js";
 import { path } from "./api.js";
 import { Button, Field, ProblemNote, announce } from "./components.js";
 import { typedNumber } from "./json.js";
+import { AboutQuery } from "./sketch_query.js";
 import { DrawResult } from "./sketch_result.js";
-import { restOf, saidOf } from "./sketch_problems.js";
+import { QUERY_POINTERS, restOf, saidOf } from "./sketch_problems.js";
 
-const FIELDS = ["/count", "/replacement", "/draw", "/x", "/queries", "/X"];
+const FIELDS = ["/count", "/replacement", "/draw", ...QUERY_POINTERS];
 
 /** query: what readQuery made of the shared field. onQueryProblem: what the service says of it. */
 export function DrawPanel({ api, info, session, query, onQueryProblem }) {
@@ -31,7 +32,7 @@ export function DrawPanel({ api, info, session, query, onQueryProblem }) {
       if (!quietly) announce(`Drawn: ${answers[0].status}, ${answers[0].index.length} coordinates`);
     } catch (problem) {
       if (controller.signal.aborted) return;
-      onQueryProblem(saidOf(problem, "/x", "/queries", "/X"));
+      onQueryProblem(saidOf(problem, ...QUERY_POINTERS));
       setState((last) => ({ ...last, busy: false, problem }));
     } finally {
       if (sending.current === controller) sending.current = null;
@@ -39,11 +40,13 @@ export function DrawPanel({ api, info, session, query, onQueryProblem }) {
   }
 
   useEffect(() => () => sending.current?.abort(), []);
-  useEffect(() => {
-    if (following && !sending.current && query.problem === null) draw({ quietly: true });
-  }, [following, info.version]);
-
   const { problem, busy, result } = state;
+  const stale = result !== null && isBehind(result.answers[0].version, info.version);
+  useEffect(() => {
+    const due = result === null || stale;
+    if (following && due && !sending.current && query.problem === null) draw({ quietly: true });
+  }, [following, info.version, result]);
+
   return html`<section class="panel" aria-labelledby="draw-heading">
     <h2 id="draw-heading">Draw</h2>
     <form class="draw-form" onSubmit=${(event) => {
@@ -62,13 +65,21 @@ export function DrawPanel({ api, info, session, query, onQueryProblem }) {
           onChange=${(event) => setFollowing(event.target.checked)} /> again when updates come</label>
       </div>
     </form>
+    <${AboutQuery} problem=${problem} />
     <${ProblemNote} problem=${restOf(problem, ...FIELDS)} />
     ${result
-      ? html`<${DrawResult} info=${info} result=${result} keyed=${session.key !== null}
-          stale=${result.answers[0].version !== info.version} />`
+      ? html`<${DrawResult} info=${info} session=${session} result=${result}
+          stale=${stale} />`
       : !problem && html`<p class="chart-empty draw-empty">Nothing drawn yet. A draw sees every update acknowledged before it.</p>`}
     <${Repeated} info=${info} />
   </section>`;
+}
+
+/** Whether what was drawn of one version lacks updates of the other: versions end in a position. */
+function isBehind(drawn, now) {
+  const [one, other] = [drawn, now].map((version) => /^(.*)-(\d+)$/.exec(version));
+  if (!one || !other || one[1] !== other[1]) return drawn !== now;
+  return BigInt(one[2]) < BigInt(other[2]);
 }
 
 function DrawNumber({ info, value, onChange, problem }) {
@@ -103,7 +114,7 @@ function bodyOf(form, query) {
 }
 
 function Repeated({ info }) {
-  return html`<details class="more">
+  return html`<details class="unfold">
     <summary>Why the same draw number gives the same list</summary>
     <p>The randomness was spent when the sketch was made: its seed decides. So the same draw number gives the same
       list until an update comes, and then one that is mostly the same. That makes a draw repeatable, and lists of

@@ -8,9 +8,9 @@ import { Button, Field, ProblemNote, announce } from "./components.js";
 import { count, probability, significant } from "./format.js";
 import { typedNumber } from "./json.js";
 import { Curl } from "./sketch_curl.js";
-import { restOf, saidOf } from "./sketch_problems.js";
-
-const QUERY = ["/x", "/queries", "/X"];
+import { QUERY_POINTERS, restOf, saidOf } from "./sketch_problems.js";
+import { AboutQuery } from "./sketch_query.js";
+import { NormName } from "./sketch_result.js";
 
 /** {index, given, problem} of what was pasted: whole numbers, or pairs of them, with every digit. */
 export function readCoordinates(text, pairs) {
@@ -40,8 +40,8 @@ function useQuestion(api, name, question, onQueryProblem) {
       setState({ busy: false, problem: null, answer, body });
       announce("Answered");
     } catch (problem) {
-      onQueryProblem(saidOf(problem, ...QUERY));
-      setState((last) => ({ ...last, busy: false, problem }));
+      onQueryProblem(saidOf(problem, ...QUERY_POINTERS));
+      setState({ busy: false, problem, answer: null, body });
     }
   }
   return { ...state, ask };
@@ -61,17 +61,28 @@ export function EstimatePanel({ api, info, session, query, onQueryProblem }) {
       event.preventDefault();
       if (ready) asked.ask({ index: read.index, ...query.fields });
     }}>
-      <${Field} label=${pairs ? "Pairs" : "Coordinates"} hint=${hint} problem=${read.problem ?? saidOf(asked.problem, "/index")}>
+      <${Field} label=${pairs ? "Pairs" : "Coordinates"} hint=${hint} problem=${read.problem ?? saidOfCoordinates(asked)}>
         <textarea rows="2" class="mono" spellcheck="false" autocomplete="off" value=${text}
           placeholder=${pairs ? "7 9, 8 4" : "5, 9, 77"} onInput=${(event) => setText(event.target.value)}></textarea>
       <//>
       <${Button} type="submit" busy=${asked.busy} disabled=${!ready}>Estimate<//>
     </form>
-    <${ProblemNote} problem=${restOf(asked.problem, "/index", ...QUERY)} />
+    <${AboutQuery} problem=${asked.problem} />
+    <${ProblemNote} problem=${restOf(asked.problem, "/index", ...QUERY_POINTERS)} />
     ${asked.answer && html`
       <${Estimates} answers=${asked.answer.results ?? [asked.answer]} />
-      <${Curl} name=${info.name} question="estimates" body=${asked.body} keyed=${session.key !== null} />`}
+      <${Curl} session=${session} name=${info.name} question="estimates" body=${asked.body} />`}
   </section>`;
+}
+
+/** The service points to places in the list; people know the coordinates. */
+function saidOfCoordinates({ problem, body }) {
+  const found = (problem?.errors ?? []).filter(({ pointer }) => /^\/index(\/|$)/.test(pointer));
+  return found.map(({ pointer, detail }) => {
+    const at = /^\/index\/(\d+)/.exec(pointer)?.[1];
+    const index = at === undefined ? undefined : body.index[at];
+    return index === undefined ? detail : `${indexText(index, count)}: ${detail}`;
+  }).join("; ");
 }
 
 function Estimates({ answers }) {
@@ -95,7 +106,7 @@ function Estimates({ answers }) {
           const [value, error] = [answer.value[first + at], answer.standard_error[first + at]];
           return html`<tr class=${Math.abs(value) < 2 * error ? "is-faint" : ""}>
             <th scope="row">${indexText(index, count)}</th>
-            <td>${significant(value, 4)}</td><td>${significant(error, 2)}</td>
+            <td>${significant(value, 6)}</td><td>${significant(error, 2)}</td>
             <td class="error-cell"><${ErrorBar} value=${value} error=${error} x=${x} /></td></tr>`;
         })}</tbody>
       </table>
@@ -132,7 +143,7 @@ export function NormPanel({ api, info, session, query, onQueryProblem }) {
   const [power, setPower] = useState("");
   const asked = useQuestion(api, info.name, "norm", onQueryProblem);
   const hint = own === undefined ? "of the softmax when empty" : info.method === "sketch" && own !== 2
-    ? `${own} or 2; ${own} when empty` : info.method === "sketch" ? "2" : `any above 0; ${own} when empty`;
+    ? `${own} or 2; ${own} when empty` : info.method === "sketch" ? "2 is all this sketch answers" : `any above 0; ${own} when empty`;
   return html`<section class="panel" aria-labelledby="norm-heading">
     <h2 id="norm-heading">Norm</h2>
     <form onSubmit=${(event) => {
@@ -146,19 +157,20 @@ export function NormPanel({ api, info, session, query, onQueryProblem }) {
       <//>
       <${Button} type="submit" busy=${asked.busy} disabled=${query.problem !== null}>Norm<//>
     </form>
-    <${ProblemNote} problem=${restOf(asked.problem, "/power", ...QUERY)} />
+    <${AboutQuery} problem=${asked.problem} />
+    <${ProblemNote} problem=${restOf(asked.problem, "/power", ...QUERY_POINTERS)} />
     ${asked.answer && html`
-      ${(asked.answer.results ?? [asked.answer]).map((one, at) => html`<${NormValue} answer=${one} at=${at} softmax=${own === undefined} />`)}
-      <${Curl} name=${info.name} question="norm" body=${asked.body} keyed=${session.key !== null} />`}
+      ${(asked.answer.results ?? [asked.answer]).map((one, at) => html`<${NormValue} answer=${one} softmax=${own === undefined} />`)}
+      <${Curl} session=${session} name=${info.name} question="norm" body=${asked.body} />`}
   </section>`;
 }
 
 function NormValue({ answer, softmax }) {
   const { norm, standard_error: error, power } = answer;
-  const relative = norm ? `, ${probability(error / Math.abs(norm))} of it` : "";
-  const name = softmax && power === null ? "log Σ exp(y/T)" : `‖y‖ of power ${significant(power)}`;
+  const relative = norm && error ? `, ${probability(error / Math.abs(norm))} of it` : "";
+  const name = softmax && power === null ? "log Σ exp(y/T)" : html`<${NormName} power=${power} />`;
   return html`<p class="norm">
     <span class="muted">${name}</span>
-    <strong>${norm === null ? "beyond float64" : significant(norm, 5)}</strong>
+    <strong>${norm === null ? "beyond float64" : significant(norm, 6)}</strong>
     <span class="muted">${error === null || norm === null ? "" : `± ${significant(error, 2)}${relative}`}</span></p>`;
 }

@@ -10,7 +10,7 @@ const INEXACT = "Not proven exact: numbers became so large that a cell may have 
 
 /** onSeal, onDelete: what the buttons do; null where the role may not. */
 export function SketchHeader({ info, onSeal, onDelete }) {
-  return html`
+  return html`<header class="sketch-head">
     <${PageHeading} title=${info.name} actions=${html`
       ${onSeal && html`<${Button} onClick=${onSeal}>Seal…<//>`}
       ${onDelete && html`<${Button} kind="danger" onClick=${onDelete}>Delete…<//>`}`}>
@@ -24,17 +24,23 @@ export function SketchHeader({ info, onSeal, onDelete }) {
         ${info.exact ? "exact arithmetic" : "not proven exact"}<//>
       ${info.sealed.map((operand) => html`<${Badge} key=${operand} tone="accent">${operand} sealed<//>`)}
     </p>
-    <dl class="facts">
-      <div><dt>Shape</dt><dd>${shape(info.kind, info.shape)}</dd></div>
+    <dl class="sketch-facts">
+      ${sides(info).map(([side, size]) => html`<div key=${side}><dt>${side}</dt><dd>${size}</dd></div>`)}
       <div><dt>Drawn in proportion to</dt><dd>${law(info.distribution)}${sampled(info)}</dd></div>
       <div><dt>Created</dt><dd title=${moment(info.created_at)}>${ago(info.created_at)}</dd></div>
       <div><dt>Expires</dt><dd title=${info.expires_at ? moment(info.expires_at) : ""}>${expiry(info)}</dd></div>
       <div><dt>Version</dt><dd><code>${info.version}</code></dd></div>
     </dl>
     ${info.exact
-      ? html`<details class="more"><summary>What “exact arithmetic” says</summary><p>${EXACT}</p></details>`
+      ? html`<details class="unfold"><summary>What “exact arithmetic” says</summary><p>${EXACT}</p></details>`
       : html`<div class="note note-danger" role="alert"><div class="note-text">
-          <strong>Not proven exact</strong><p>${INEXACT}</p></div></div>`}`;
+          <strong>Not proven exact</strong><p>${INEXACT}</p></div></div>`}
+  </header>`;
+}
+
+function sides({ kind, shape: { n1, d1, n2, d2 }, shape: whole }) {
+  if (kind !== "tensor") return [[kind === "matrix" ? "Shape of A" : "Shape", shape(kind, whole)]];
+  return [["Shape of A1", shape("matrix", { n: n1, d: d1 })], ["Shape of A2", shape("matrix", { n: n2, d: d2 })]];
 }
 
 function sampled({ kind }) {

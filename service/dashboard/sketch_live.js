@@ -1,6 +1,6 @@
 // What a sketch is doing now: its info and activity, asked again and again, and their history.
 import { useEffect, useMemo, useRef, useState } from "./vendor/htm-preact.js";
-import { ApiProblem, Unreachable, path } from "./api.js";
+import { ApiProblem, path } from "./api.js";
 import { usePolled } from "./polling.js";
 
 const EVERY_SECONDS = 2;
@@ -89,9 +89,4 @@ export function columnsOf(points) {
 export function currentRate(history) {
   const known = history.rate.slice(-3).filter((one) => one !== null);
   return known.length ? known.reduce((sum, one) => sum + one, 0) / known.length : null;
-}
-
-/** Whether the numbers shown are old because nobody answers, and not for another reason. */
-export function isAway(problem) {
-  return problem instanceof Unreachable || (problem instanceof ApiProblem && problem.status >= 500);
 }

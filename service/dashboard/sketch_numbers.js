@@ -3,12 +3,13 @@ import { html, useMemo } from "./vendor/htm-preact.js";
 import { LatencyChart } from "./chart_latency.js";
 import { LineChart, clock } from "./chart_line.js";
 import { bytes, count, rate } from "./format.js";
-import { WINDOW_SECONDS, currentRate, isAway } from "./sketch_live.js";
+import { WINDOW_SECONDS, currentRate } from "./sketch_live.js";
 
 /** live: what useLive gives. Old numbers are greyed and say from when they are. */
 export function NumbersPanel({ live }) {
   const { info, activity, history, asOf, problem } = live;
-  const old = isAway(problem);
+  const old = problem !== null;
+  const end = old ? clock(asOf) : "now";
   const memory = useMemo(() => [
     { label: "state", tone: 1, values: history.state },
     { label: "log", tone: 2, values: history.log },
@@ -23,25 +24,28 @@ export function NumbersPanel({ live }) {
       <span class="as-of" role="status">${old ? `as of ${clock(asOf)}` : ""}</span></h2>
     <${Tiles} info=${info} activity=${activity} history=${history} />
     <div class="live-charts">
-      <${LineChart} title="Memory" unit="bytes" stacked times=${history.times} series=${memory} format=${bytes}
+      <${LineChart} title="Memory" unit="bytes" stacked times=${history.times} series=${memory} format=${bytes} end=${end}
         window_seconds=${WINDOW_SECONDS} />
-      <${LineChart} title="Updates" unit="increments a second" times=${history.times} series=${updates} format=${rate}
+      <${LineChart} title="Updates" unit="increments a second" times=${history.times} series=${updates} format=${rate} end=${end}
         window_seconds=${WINDOW_SECONDS} empty="The rate shows after two looks at the sketch." />
     </div>
-    ${latencies && html`<${LatencyChart} rows=${latencies} window_seconds=${activity.window_seconds}
+    ${latencies && html`<${LatencyChart} rows=${latencies} seconds=${Math.min(activity.window_seconds, activity.watched_seconds)}
       empty="This replica has answered no updates or samples of this sketch lately." />`}
   </section>`;
 }
 
+function several(number, word) {
+  return `${count(number)} ${word}${number === 1 ? "" : "s"}`;
+}
+
 function Tiles({ info, activity, history }) {
   const { state, log } = info.memory_bytes;
-  const minutes = activity ? Math.round(activity.window_seconds / 60) : 0;
   const tiles = [
     ["Memory", bytes(state + log), `state ${bytes(state)}, log ${bytes(log)}`],
     ["Increments", count(info.updates), info.underflowed ? `${count(info.underflowed)} rounded to nothing` : "accepted since it was created"],
     ["Update rate", rate(currentRate(history)), "increments a second, now"],
     activity && ["Requests", count(activity.update.requests + activity.sample.requests),
-      `${count(activity.update.requests)} updates, ${count(activity.sample.requests)} samples; ${minutes} min`],
+      `${several(activity.update.requests, "update")}, ${several(activity.sample.requests, "sample")} lately`],
   ];
   return html`<dl class="tiles">
     ${tiles.filter(Boolean).map(([term, value, more]) => html`

@@ -7,6 +7,8 @@ export function saidOf(problem, ...pointers) {
   return pointers.map((pointer) => problem.at(pointer)).filter(Boolean).join("; ");
 }
 
+export const QUERY_POINTERS = ["/x", "/queries", "/X"];
+
 /** The problem, unless every field it points to is one of these and shows it itself. */
 export function restOf(problem, ...pointers) {
   if (!(problem instanceof ApiProblem) || !problem.errors.length) return problem;

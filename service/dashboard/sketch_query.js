@@ -2,6 +2,7 @@
 import { html } from "./vendor/htm-preact.js";
 import { Button, Field } from "./components.js";
 import { count } from "./format.js";
+import { QUERY_POINTERS, saidOf } from "./sketch_problems.js";
 
 /** What a question needs: null for a vector, and where x or X was given at creation. */
 export function neededQuery(info) {
@@ -77,7 +78,7 @@ function readTable({ rows: tall, columns: wide }, rows) {
   const flat = rows.flat();
   const given = `${count(flat.length)} of ${count(tall * wide)} numbers`;
   if (flat.length !== tall * wide) {
-    const problem = `${count(flat.length)} numbers are given; ${count(tall)} rows of ${count(wide)} are expected.`;
+    const problem = `${count(flat.length)} numbers are given; ${count(tall)} × ${count(wide)} are expected.`;
     return { fields: {}, given, problem };
   }
   if (rows.length > 1 && rows.some((row) => row.length !== wide)) {
@@ -107,6 +108,12 @@ export function QueryPanel({ info, needed, text, onText, read, problem }) {
       ${text && html`<${Button} small onClick=${() => onText("")}>nothing<//>`}
     </p>
   </div>`;
+}
+
+/** Said where the question was asked as well: the field of the query may be out of sight. */
+export function AboutQuery({ problem }) {
+  const said = saidOf(problem, ...QUERY_POINTERS);
+  return said ? html`<p class="field-problem" role="alert">The query above: ${said}.</p>` : null;
 }
 
 function fixedNote({ kind }) {

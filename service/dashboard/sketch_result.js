@@ -13,7 +13,7 @@ import { Curl } from "./sketch_curl.js";
 const TONES = { ok: "ok", partial: "warn", failed: "danger", empty: "plain" };
 
 /** result: {answers, body, text, at}. stale: the sketch has changed since. */
-export function DrawResult({ info, result, keyed, stale }) {
+export function DrawResult({ info, session, result, stale }) {
   const [which, setWhich] = useState(0);
   const { answers, body } = result;
   const answer = answers[Math.min(which, answers.length - 1)];
@@ -33,7 +33,7 @@ export function DrawResult({ info, result, keyed, stale }) {
       <${DrawList} answer=${answer} />
     </div>`}
     <div class="takeaways">
-      <${Curl} name=${info.name} question="samples" body=${body} keyed=${keyed} />
+      <${Curl} session=${session} name=${info.name} question="samples" body=${body} />
       <${AnswerJson} text=${result.text} />
     </div>
   </div>`;
@@ -45,7 +45,7 @@ const SHOWN = 2000;
 function AnswerJson({ text }) {
   const [open, setOpen] = useState(false);
   const json = useMemo(() => (open ? writeJson(text, 0) : ""), [open, text]);
-  return html`<details class="more" onToggle=${(event) => setOpen(event.target.open)}>
+  return html`<details class="unfold" onToggle=${(event) => setOpen(event.target.open)}>
     <summary>As JSON</summary>
     ${open && html`<${Copyable} text=${json} label="Copy answer">
       ${json.length > SHOWN ? `${json.slice(0, SHOWN)}…` : json}<//>`}
@@ -68,15 +68,20 @@ export function statusText(answer, body, info) {
 function DrawFacts({ info, answer, at, stale }) {
   const softmax = Boolean(info.distribution.softmax);
   const facts = [
-    [softmax ? "log Σ exp(y/T)" : `‖y‖ of power ${info.distribution.power}`, significant(answer.norm, 4)],
+    [softmax ? "log Σ exp(y/T)" : html`<${NormName} power=${info.distribution.power} />`, significant(answer.norm, 6)],
     [softmax ? "Threshold (log)" : "Threshold", significant(answer.threshold, 3)],
-    ["Draw", answer.draws === null ? String(answer.draw) : `${answer.draw} of ${answer.draws}`],
+    ["Draw number", answer.draws === null ? String(answer.draw) : `${answer.draw}, of ${answer.draws} ${answer.draws === 1 ? "list" : "lists"}`],
     ["Drawn", `${clock(at)}${stale ? ", before the latest updates" : ""}`],
   ];
-  return html`<dl class="facts">
-    ${facts.map(([term, value]) => html`<div key=${term}><dt>${term}</dt><dd>${value}</dd></div>`)}
+  return html`<dl class="sketch-facts">
+    ${facts.map(([term, value]) => html`<div><dt>${term}</dt><dd>${value}</dd></div>`)}
     ${!answer.exact && html`<div class="is-bad"><dt>Arithmetic</dt><dd>not proven exact: values may be wrong</dd></div>`}
   </dl>`;
+}
+
+/** ‖y‖ with its power below. */
+export function NormName({ power }) {
+  return html`‖y‖<sub>${significant(power)}</sub>`;
 }
 
 const COLUMNS = [
@@ -106,7 +111,7 @@ function DrawList({ answer }) {
         <tbody>${rows.slice(first, last).map((row) => html`<tr>
           <td>${row.order + 1}</td>
           <th scope="row">${indexText(row.index, count)}</th>
-          <td>${significant(row.value, 4)}</td>
+          <td>${significant(row.value, 6)}</td>
           <td>${probability(row.probability)}</td>
           ${answer.inclusion_probability && html`<td>${probability(row.inclusion)}</td>`}
         </tr>`)}</tbody>

@@ -36,20 +36,26 @@ export function SpecPanel({ api, info }) {
   return html`<section class="panel" aria-labelledby="size-heading">
     <h2 id="size-heading">Size and spec</h2>
     ${planned.data
-      ? html`<${SizeChart} plan=${planned.data} />`
+      ? html`<${SizeChart} plan=${planned.data} /><${Advice} plan=${planned.data} />`
       : planned.problem
         ? html`<${ProblemNote} problem=${planned.problem} retry=${planned.retry} />`
         : html`<${Skeleton} lines=${3} />`}
-    <dl class="facts facts-dense">
+    <dl class="sketch-facts is-dense">
       ${rows(info, planned.data).map(
         ([term, value, why]) => html`<div key=${term}><dt title=${why}>${term}</dt><dd>${value}</dd></div>`,
       )}
     </dl>
-    <details class="more">
+    <details class="unfold">
       <summary>The spec as JSON</summary>
       <${Copyable} text=${writeJson(spec, 2)} label="Copy spec" />
     </details>
   </section>`;
+}
+
+/** What `auto` would have taken, where it is something else. */
+function Advice({ plan: { method, advice } }) {
+  if (!advice || advice.method === method) return null;
+  return html`<p class="size-words">The method auto would take “${advice.method}”: ${advice.reason}.</p>`;
 }
 
 function rows(info, plan) {
@@ -58,7 +64,7 @@ function rows(info, plan) {
     ["repetitions", count(info.repetitions), "independent lists: draw numbers from 0"],
     ["seed", String(info.seed), "sketches merge only with the same seed"],
     ["magnitude", significant(info.magnitude, 4), "the largest value expected"],
-    ["quantum", info.quantum_bits === null ? null : `2^−${info.quantum_bits}`, "increments are rounded to multiples of it"],
+    ["quantum", info.quantum_bits === null ? null : html`2<sup>−${info.quantum_bits}</sup>`, "increments are rounded to multiples of it"],
     ["width", info.width, "buckets of each row of the tables"],
     ["upper width", info.upper_width, "the same of the levels above"],
     ["estimate width", info.estimate_width, "of the table for estimates"],

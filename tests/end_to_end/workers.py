@@ -116,15 +116,20 @@ def alive(pid: int) -> bool:
 
 
 @contextmanager
-def serving(folder: Path, workers: int, **settings: object) -> Iterator[Service]:
-    """Serve a SQLite file until the block ends; what is left then is killed. gRPC only if set."""
+def serving(
+    folder: Path, workers: int, *, port: int = 0, **settings: object
+) -> Iterator[Service]:
+    """Serve a SQLite file until the block ends; what is left then is killed. gRPC only if set.
+
+    port: one that an earlier service had, to come back where it was; else a free one.
+    """
     settings = {"grpc_port": 0, **settings}
     log = folder / "service.log"
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith("SKETCHD_")
     } | {f"SKETCHD_{name.upper()}": str(value) for name, value in settings.items()}
     arguments = [
-        sys.executable, "-m", "service", "serve", "--port", "0", "--workers", str(workers),
+        sys.executable, "-m", "service", "serve", "--port", str(port), "--workers", str(workers),
         "--store", f"sqlite:///{folder / 'store.db'}",
     ]  # fmt: skip
     with log.open("wb") as errors:
