@@ -11,7 +11,7 @@ const COLUMNS = [
   ["method", "Method"],
   ["memory", "Memory", "state and log"],
   ["updates", "Updates", "increments accepted"],
-  ["exact", "Exact", "whether every cell is proven to hold the true number"],
+  ["exact", "Arithmetic", "whether every cell is proven to hold the true number"],
   ["expires", "Expires"],
 ];
 
@@ -65,8 +65,8 @@ function Row({ sketch, largest }) {
     <${Cell} name="updates">${count(sketch.updates)}<//>
     <${Cell} name="exact">
       ${sketch.exact
-        ? html`<span class="proven">proven</span>`
-        : html`<${Badge} tone="warn" title="A number may have grown beyond what a cell holds">not proven<//>`}
+        ? html`<span class="muted">exact</span>`
+        : html`<${Badge} tone="warn" title="Not proven exact: a number may have grown beyond what a cell holds">not proven<//>`}
     <//>
     <${Cell} name="expires">
       <span class=${sketch.expires_at === null ? "muted" : ""} title=${sketch.expires_at && moment(sketch.expires_at)}>

@@ -90,6 +90,8 @@ def test_numbers_are_read_as_people_type_them(page: Page, text: str, number: obj
      ("seconds", 5400, "1\u00a0h 30\u00a0min"), ("probability", 0.1234, "12.3\u00a0%"),
      ("probability", 3e-9, "3e-9"), ("probability", 0, "0\u00a0%"), ("until", None, "never"),
      ("until", "2001-01-01T00:00:00Z", "expired"), ("law", {"power": 2.0}, "|y|²"),
+     ("factor", 1.44, "1.4"), ("factor", 563.4, "563"),
+     ("factor", 9.4e13, "94 trillion"), ("bytes", 2**63 * 8, "73.8\u00a0EB"),
      ("law", {"power": 1.5}, "|y|^1.5"), ("law", {"softmax": {"temperature": 2}},
       "softmax, T\u00a0=\u00a02")],
 )  # fmt: skip
