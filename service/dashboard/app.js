@@ -1,5 +1,7 @@
 // The dashboard: who is asking, which page is shown, and whether the service is there.
-import { html, render, useCallback, useEffect, useMemo, useRef, useState } from "./vendor/htm-preact.js";
+import {
+  html, render, useCallback, useEffect, useErrorBoundary, useMemo, useRef, useState,
+} from "./vendor/htm-preact.js";
 import { ApiProblem, createApi } from "./api.js";
 import { Empty, Loading, PageHeading, ProblemNote } from "./components.js";
 import { useConnection } from "./connection.js";
@@ -108,8 +110,16 @@ function App() {
     upgraded=${session !== null && firstVersion.current !== session.version}
     forget=${api.hasKey() ? forget : null}
   >
-    ${page}
+    <${Guarded} key=${`${keyWanted} ${route.page} ${route.name}`}>${page}<//>
   <//>`;
+}
+
+/** A bug of a page ends that page, and says so, instead of leaving half of it. */
+function Guarded({ children }) {
+  const [error, again] = useErrorBoundary((met) => console.error(met));
+  if (error === undefined) return children;
+  return html`<${PageHeading} title="This page met an error" />
+    <${ProblemNote} title="A bug of the dashboard, not of your data" problem=${error} retry=${again} />`;
 }
 
 /** Before anything is known: the service does not answer, or not to us. */

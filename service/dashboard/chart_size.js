@@ -2,7 +2,7 @@
 
 import { html } from "./vendor/htm-preact.js";
 import { Figure } from "./chart_frame.js";
-import { bytes, short, significant } from "./format.js";
+import { bytes, factor } from "./format.js";
 
 /**
  * plan: an answer of /v1/plan. The bars are linear; one that would be thinner than a hair is drawn
@@ -39,8 +39,4 @@ export function ratio({ memory_bytes: state, exact_memory_bytes: dense, method }
   if (times >= 1.05) return `The sketch is ${factor(times)} times smaller than the dense operands.`;
   if (times > 0.95) return "The sketch is as large as the dense operands.";
   return `The sketch is ${factor(1 / times)} times larger than the dense operands: the exact method would take less.`;
-}
-
-function factor(times) {
-  return times >= 9.5 ? short(Math.round(times)) : significant(times, 2);
 }

@@ -49,7 +49,7 @@ export function WhatFields({ form }) {
       placeholder="clicks.by-page" hint="Letters, digits and . _ : -" />
     <${Choice} label="Kind" value=${fields.kind} onChange=${(kind) => set({ kind })} hint=${KINDS[fields.kind]} problem=${problemAt("/kind")}
       options=${Object.keys(KINDS).map((kind) => ({ value: kind, label: kind[0].toUpperCase() + kind.slice(1) }))} />
-    <div class="field-row">
+    <div class=${`field-row is-${fields.kind}`}>
       ${SHAPES[fields.kind].map(
         ([name, label, example]) =>
           html`<${Typed} key=${name} form=${form} name=${name} pointer=${`/shape/${name}`} label=${label} placeholder=${example} />`,

@@ -2,7 +2,7 @@
 
 const NONE = "–";
 const LOCALE = "en";
-const BYTE_UNITS = ["B", "KB", "MB", "GB", "TB", "PB"];
+const BYTE_UNITS = ["B", "KB", "MB", "GB", "TB", "PB", "EB"];
 const WHOLE = new Intl.NumberFormat(LOCALE, { maximumFractionDigits: 0 });
 const DATE = new Intl.DateTimeFormat(LOCALE, { dateStyle: "medium", timeStyle: "medium" });
 
@@ -122,13 +122,12 @@ export function probability(value) {
   return `${significant(number * 100)}\u00a0%`;
 }
 
-/** How large one thing is beside another: "35 times smaller". */
-export function ratio(size, other) {
-  if (!(size > 0) || !(other > 0)) return "";
-  if (Math.abs(size / other - 1) < 0.05) return "about as large";
-  const smaller = size < other;
-  const times = smaller ? other / size : size / other;
-  return `${times >= 9.5 ? short(Math.round(times)) : significant(times, 2)} times ${smaller ? "smaller" : "larger"}`;
+/** So many times: "1.4", "35", "94 trillion". */
+export function factor(times) {
+  if (times < 9.5) return significant(times, 2);
+  if (times < 1e6) return WHOLE.format(times);
+  const words = { notation: "compact", compactDisplay: "long", maximumSignificantDigits: 2 };
+  return new Intl.NumberFormat(LOCALE, words).format(times);
 }
 
 /** The shape of a sketch: "n = 1,000,000", "100,000 × 64", "(200k × 2) · (300k × 3)". */

@@ -3,7 +3,7 @@ import { html, useEffect, useRef, useState } from "./vendor/htm-preact.js";
 import { Unreachable, path } from "./api.js";
 import { Button, ButtonLink, Copyable, Empty, PageHeading, ProblemNote, announce } from "./components.js";
 import { curl } from "./curl.js";
-import { bytes, count } from "./format.js";
+import { bytes, count, short } from "./format.js";
 import { SketchTable, SkeletonTable } from "./list_table.js";
 import { useDebounced, usePolled } from "./polling.js";
 
@@ -125,21 +125,21 @@ function Totals({ data, quota }) {
   if (data === null) return null;
   const all = !data.asked.contains && !data.asked.cursor && data.next_cursor === null;
   const states = data.sketches.reduce((sum, one) => sum + one.memory_bytes.state, 0);
-  const parts = [
-    [all ? data.sketches.length : null, quota?.sketches, count, "sketches"],
-    [all ? states : null, quota?.state_bytes, bytes, "of states"],
-  ]
-    .map(([used, most, format, what]) => {
-      const limited = most !== null && most !== undefined;
-      if (used === null) return limited ? html`quota <b>${format(most)}</b> ${what}` : null;
-      const near = limited && used > 0.8 * most;
-      return html`<b class=${near ? "is-near" : ""}>${format(used)}</b>${limited && html` of ${format(most)}`} ${
-        used === 1 && what === "sketches" ? "sketch" : what}`;
-    })
-    .filter(Boolean);
   return html`<ul class="totals">
-    ${parts.map((part, at) => html`<li key=${at}>${part}</li>`)}
+    <${Total} used=${all ? data.sketches.length : null} most=${quota.sketches} format=${count} what="sketches" />
+    <${Total} used=${all ? states : null} most=${quota.state_bytes} format=${bytes} what="of states" />
+    <${Total} used=${null} most=${quota.updates_per_second} format=${short} what="updates a second" />
   </ul>`;
+}
+
+/** used: null where it is not known here. most: null where there is no limit. */
+function Total({ used, most, format, what }) {
+  if (used === null) return most !== null && html`<li>at most <b>${format(most)}</b> ${what}</li>`;
+  const near = most !== null && used > 0.8 * most;
+  return html`<li>
+    <b class=${near ? "is-near" : ""}>${format(used)}</b>${most !== null && html` of ${format(most)}`} ${
+      used === 1 && most === null ? what.replace("sketches", "sketch") : what}
+  </li>`;
 }
 
 function Paging({ where, data, asOf, onSize, onPrevious, onNext }) {

@@ -11,6 +11,7 @@ from playwright.sync_api import expect
 from tests.browser.browsing import REFUSED, UNREACHABLE
 from tests.browser.conftest import Open
 from tests.end_to_end.workers import Service, serving
+from tests.redis_servers import closing, standalone
 
 SPEC = {"kind": "vector", "shape": {"n": 1000}, "seed": 7}
 
@@ -49,6 +50,30 @@ def test_the_service_goes_and_comes_back(tmp_path: Path, opened: Open) -> None:
         expect(tab.fact("Increments")).to_have_text("1")
         tab.button("Draw").click()
         expect(tab.page.get_by_role("region", name="The draws as a table")).to_be_visible()
+
+
+def test_the_store_goes_and_comes_back(tmp_path: Path, opened: Open) -> None:
+    with (
+        closing(standalone()) as redis,
+        serving(tmp_path, 1, store=redis.url, redis_retry_seconds=0.5) as service,
+    ):
+        make(service, "stored")
+        tab = opened(service, "/sketches/stored").at("stored")
+        expect(tab.fact("Increments")).to_have_text("0")
+        tab.expects(REFUSED.format(status=503))
+        redis.kill()
+        expect(tab.page.get_by_role("banner")).to_contain_text("Not ready")
+        expect(tab.page.get_by_role("alert").first).to_contain_text("not ready")
+        tab.button("Draw").click()
+        expect(tab.panel("Draw").get_by_role("alert")).to_contain_text("store_unavailable")
+        expect(tab.fact("Increments")).to_have_text("0")
+        redis.restart()
+        expect(tab.page.get_by_role("banner")).to_contain_text("Ready")
+        expect(tab.page.get_by_text("The service is not ready")).to_have_count(0)
+        make(service, "stored")  # it may have kept nothing
+        update = {"index": [1], "delta": [1]}
+        service.call("POST", "/v1/sketches/stored/updates", json=update).raise_for_status()
+        expect(tab.fact("Increments")).to_have_text("1")
 
 
 def test_a_form_outlives_the_service(tmp_path: Path, opened: Open) -> None:

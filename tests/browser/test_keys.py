@@ -1,17 +1,53 @@
-"""Access keys in a browser: asked for, wrong, too weak, removed, and left nowhere."""
+"""Access keys in a browser: asked for, wrong, too weak, removed, left nowhere, and guarded by the
+page's policy, which is tried here too."""
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.browsing import REFUSED, Tab
+from tests.browser.browsing import PATIENCE_SECONDS, REFUSED, Tab
 from tests.browser.conftest import ADMIN, Open
 from tests.end_to_end.workers import Service
 
 SPEC = {"kind": "vector", "shape": {"n": 1000}, "seed": 7}
+#: What an attacker would do with a hole in the page, and what the browser says to it.
+FORBIDDEN = {
+    "markup from text": (
+        "document.body.innerHTML = '<img src=x onerror=\"window.broken = 1\">'", "TrustedHTML",
+    ),
+    "an inline script": (
+        """{ const one = document.createElement("div");
+             one.setAttribute("onclick", "window.broken = 1");
+             document.body.append(one); one.click(); }""", "TrustedScript",
+    ),
+    "a script from elsewhere": (
+        """{ const one = document.createElement("script");
+             one.setAttribute("src", "http://127.0.0.2:1/x.js");
+             document.body.append(one); }""", "TrustedScriptURL",
+    ),
+    "a request to elsewhere": (
+        "fetch('http://127.0.0.2:1/?key').catch(() => {})", "connect-src",
+    ),
+    "a form to elsewhere": (
+        """{ const one = document.createElement("form"); one.action = "http://127.0.0.2:1/";
+             document.body.append(one); one.submit(); }""", "form-action",
+    ),
+    "a frame": (
+        """{ const one = document.createElement("iframe"); one.src = "/docs";
+             document.body.append(one); }""", "default-src 'none'",
+    ),
+    "another base": (
+        """{ const one = document.createElement("base"); one.href = "http://127.0.0.2:1/";
+             document.head.append(one); }""", "base-uri",
+    ),
+    "code from text": ("setTimeout('window.broken = 1', 0)", "TrustedScript"),
+    "an error": ("setTimeout(() => { throw new Error('oops'); }, 0)", "oops"),
+    "a complaint": ("console.error('something is wrong')", "something is wrong"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -149,3 +185,20 @@ def test_a_key_that_is_removed_while_the_page_is_open(
     assert keyed.call("GET", "/v1/whoami", headers=going.header).status_code == 401
     tab.check_forgets(going.text)
     tab.enter_key(keeper.text).at("Sketches" if place == "/" else "left")
+
+
+def test_what_the_policy_forbids_is_refused_and_seen(keyed: Service, opened: Open) -> None:
+    tab = asked(keyed, opened)
+    address = tab.page.url
+    for what, (code, said) in FORBIDDEN.items():
+        before = len(tab.unexpected())
+        tab.page.evaluate(f"() => {{ try {{ {code} }} catch (error) {{ console.error(error); }} }}")
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not any(said in fault for fault in tab.unexpected()[before:]):
+            assert time.monotonic() < deadline, (what, tab.unexpected())
+            tab.page.wait_for_timeout(20)
+        assert tab.page.evaluate("() => window.broken") is None, what
+        assert tab.page.url == address, what
+    tab.faults.clear()
+    policy = keyed.call("GET", "/dashboard").headers["content-security-policy"]
+    assert "frame-ancestors 'none'" in policy

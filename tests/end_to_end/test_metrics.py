@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from prometheus_client.openmetrics.parser import (
@@ -53,7 +54,7 @@ def service(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("metrics")
-    settings = {"usage_interval_seconds": 0.1, "metrics_largest_sketches": 2}
+    settings: dict[str, Any] = {"usage_interval_seconds": 0.1, "metrics_largest_sketches": 2}
     with serving(folder, request.param, **settings) as found:
         yield found
 

@@ -117,11 +117,12 @@ def alive(pid: int) -> bool:
 
 @contextmanager
 def serving(
-    folder: Path, workers: int, *, port: int = 0, **settings: object
+    folder: Path, workers: int, *, port: int = 0, store: str | None = None, **settings: object
 ) -> Iterator[Service]:
-    """Serve a SQLite file until the block ends; what is left then is killed. gRPC only if set.
+    """Serve until the block ends; what is left then is killed. gRPC only if set.
 
     port: one that an earlier service had, to come back where it was; else a free one.
+    store: a SQLite file in the folder unless said otherwise.
     """
     settings = {"grpc_port": 0, **settings}
     log = folder / "service.log"
@@ -130,7 +131,7 @@ def serving(
     } | {f"SKETCHD_{name.upper()}": str(value) for name, value in settings.items()}
     arguments = [
         sys.executable, "-m", "service", "serve", "--port", str(port), "--workers", str(workers),
-        "--store", f"sqlite:///{folder / 'store.db'}",
+        "--store", store if store is not None else f"sqlite:///{folder / 'store.db'}",
     ]  # fmt: skip
     with log.open("wb") as errors:
         process = subprocess.Popen(
