@@ -83,14 +83,14 @@ function layout({ times, series, stacked, window_seconds, width, height, end: na
   return { x, y, ticks, ages, left, right, bottom, times, tops, lines, areas, nearest };
 }
 
-/** Seconds to show: all there are, in steps of a minute, up to the window. */
+/** Seconds to show: all there are, in steps of half a minute and then a minute, up to the window. */
 function stretch(times, most) {
   const seen = times.length ? (times.at(-1) - times[0]) / 1000 : 0;
-  return Math.min(most, Math.max(60, Math.ceil(seen / 60) * 60));
+  return seen <= 30 ? 30 : Math.min(most, Math.ceil(seen / 60) * 60);
 }
 
 function agesOf(seconds, width, name) {
-  const step = seconds <= 60 ? 15 : seconds <= 120 ? 30 : 60;
+  const step = seconds <= 30 ? 10 : seconds <= 60 ? 15 : seconds <= 120 ? 30 : 60;
   const every = width < 360 ? step * 2 : step;
   const ages = [[0, name]];
   for (let age = every; age < seconds + 1; age += every) {

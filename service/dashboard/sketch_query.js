@@ -78,7 +78,7 @@ function readTable({ rows: tall, columns: wide }, rows) {
   const flat = rows.flat();
   const given = `${count(flat.length)} of ${count(tall * wide)} numbers`;
   if (flat.length !== tall * wide) {
-    const problem = `${count(flat.length)} numbers are given; ${count(tall)} rows of ${count(wide)} are expected.`;
+    const problem = `${count(flat.length)} numbers are given; ${count(tall)} × ${count(wide)} are expected.`;
     return { fields: {}, given, problem };
   }
   if (rows.length > 1 && rows.some((row) => row.length !== wide)) {

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 import httpx
 import numpy as np
+import numpy.typing as npt
 from safetensors.numpy import load_file
 
 from service.client import Client
@@ -37,6 +41,41 @@ def fill(url: str, key: str, seed: int = 1) -> None:
         _heads(client, rng)
         _counts(client, rng)
         _pairs(client, rng)
+
+
+def query_of_head() -> npt.NDArray[np.float16]:
+    """One of the real queries that the head's keys were asked; (32,)."""
+    found: npt.NDArray[np.float16] = load_file(_ATTENTION)["queries"][90]
+    return found
+
+
+@contextmanager
+def streaming(url: str, key: str, name: str) -> Iterator[None]:
+    """Meanwhile counts go on streaming into a sketch, as many a second as a busy site has."""
+    ended = threading.Event()
+
+    def stream() -> None:
+        rng = np.random.default_rng(2)
+        with Client(url, key=key) as client:
+            sketch = client.sketch(name)
+            size = int(sketch.info().spec["shape"]["n"])
+            while not ended.wait(0.1):
+                many = int(rng.integers(100, 400))
+                sketch.update(_heavy_tailed(rng, many, size), np.ones(many))
+
+    thread = threading.Thread(target=stream)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _heavy_tailed(rng: np.random.Generator, many: int, size: int) -> npt.NDArray[np.uint64]:
+    """Coordinates of which a few come again and again, all over the range; (many,)."""
+    rank = rng.zipf(1.3, many).astype(np.uint64)
+    return rank * np.uint64(0x9E3779B97F4A7C15) % np.uint64(size)
 
 
 def _heads(client: Client, rng: np.random.Generator) -> None:
@@ -81,8 +120,7 @@ def _counts(client: Client, rng: np.random.Generator) -> None:
         made = client.create(name, {"kind": "vector", "seed": 7, **spec})
         size = int(made.info().spec["shape"]["n"])
         for _ in range(3 if at else 12):
-            index = (rng.zipf(1.3, 4000) * 7919 % size).astype(np.uint64)
-            made.update(index, np.ones(4000))
+            made.update(_heavy_tailed(rng, 4000, size), np.ones(4000))
     # Far more than its cells are sure to hold: what it answers is proven no longer.
     lost = client.create("import.broken-feed", {"kind": "vector", "shape": {"n": 1_000_000}})
     for _ in range(40):

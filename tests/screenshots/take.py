@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import shutil
 from collections.abc import Iterable
@@ -58,11 +59,13 @@ def _take(browser: Browser, url: str, key: str, picture: Picture, folder: Path) 
     try:
         page = context.new_page()
         page.set_default_timeout(_PATIENCE_MS)
-        _open(page, f"{url}/dashboard{picture.address}", key)
-        picture.prepare(page)
-        page.mouse.move(0, 0)  # nothing is to look as if it were pointed at
-        path = folder / f"{picture.name}.png"
-        path.write_bytes(_compressed(page.screenshot()))
+        name = picture.streaming
+        with content.streaming(url, key, name) if name else contextlib.nullcontext():
+            _open(page, f"{url}/dashboard{picture.address}", key)
+            picture.prepare(page)
+            page.mouse.move(0, 0)  # nothing is to look as if it were pointed at
+            path = folder / f"{picture.name}.png"
+            path.write_bytes(_compressed(page.screenshot()))
     finally:
         context.close()
     size = path.stat().st_size
