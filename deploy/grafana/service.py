@@ -1,0 +1,183 @@
+"""The dashboard `service`: what is asked, how it is answered, and what the processes have left."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from deploy.grafana import queries
+from deploy.grafana.alarms import alarm
+from deploy.grafana.layout import Band
+from deploy.grafana.panels import GREEN, ORANGE, PLAIN, RED, Panel, heat, lines, number, steps
+from deploy.grafana.queries import (
+    Query,
+    added,
+    buckets,
+    grown,
+    level,
+    or_zero,
+    quantile,
+    rate,
+    share,
+)
+
+UID: Final = "sketchd-service"
+TITLE: Final = "sketchd / service"
+ABOUT: Final = "Traffic, errors, latency and resources of all replicas of sketchd, or of some."
+VARIABLES: Final = ("instance", "kind", "transport")
+
+_OK: Final = 'outcome="ok"'
+_UPDATES: Final = "sketchd_update_duration_seconds"
+_SAMPLES: Final = "sketchd_sample_duration_seconds"
+_FAULTS: Final = 'code=~"INTERNAL|UNAVAILABLE"'
+_REQUESTS: Final = "sketchd_http_requests_total"
+_CALLS: Final = ("sketchd_grpc_requests_total", "sketchd_grpc_messages_total")
+_BY_TRANSPORT: Final = "{{transport}}"
+
+
+def bands() -> list[Band]:
+    """Two screens: who asks and how it goes; how long it takes, and with what."""
+    return [
+        Band(_headline(), 4),
+        Band([(12, _http()), (12, _grpc())], 7, "Traffic"),
+        Band([(8, _error_ratio()), (8, _answers()), (8, _refusals())], 7),
+        Band([(12, _latency("Updates", _UPDATES)), (12, _latency("Samples", _SAMPLES))], 8,
+             "Latency"),
+        Band([(12, heat("Durations of updates", buckets(_UPDATES, _OK))),
+              (12, heat("Durations of samples", buckets(_SAMPLES, _OK)))], 7),
+        Band(_resources(), 6, "Processes"),
+        Band(_queues(), 6),
+    ]  # fmt: skip
+
+
+def faults(transport: str = "") -> Query:
+    """The part of requests that ended by a fault of the service or its store.
+
+    transport: http, grpc, or "" for both. A message of a stream counts as a request.
+    """
+    faulty = dict.fromkeys(_CALLS, _FAULTS) | {_REQUESTS: 'status="5xx"'}
+    counted = {"http": (_REQUESTS,), "grpc": _CALLS, "": (_REQUESTS, *_CALLS)}[transport]
+    return share(
+        added(*(or_zero(rate(name, where=faulty[name])) for name in counted)),
+        added(*(or_zero(rate(name)) for name in counted)),
+    )
+
+
+def _headline() -> list[tuple[int, Panel]]:
+    return [
+        (3, number(
+            "Replicas ready", level("sketchd_ready", how="sum").named("ready"),
+            queries.scraped().named("scraped"),
+            note="Replicas that answer /readyz with 200, and those that Prometheus reaches.",
+            thresholds=steps((1, GREEN), base=RED), graph=False,
+        )),
+        (3, number(
+            "Alerts", queries.firing(), note="Alerts of sketchd that fire.",
+            thresholds=steps((1, RED)), graph=False,
+        )),
+        (3, number(
+            "Errors", faults(), absent="no traffic",
+            note="The part of requests and messages that ended by a fault of the service or its "
+            "store: 5xx, INTERNAL or UNAVAILABLE.",
+            thresholds=steps((0.001, ORANGE), (0.01, RED)), decimals=2,
+        )),
+        (3, number("Update p99", quantile(0.99, _UPDATES, where=_OK), absent="no traffic")),
+        (3, number("Sample p99", quantile(0.99, _SAMPLES, where=_OK), absent="no traffic")),
+        (3, number("Coordinates / s", rate("sketchd_updates_total"), absent="no traffic")),
+        (3, number(
+            "Worker restarts", grown("sketchd_worker_restarts_total"),
+            note="In the time shown.", thresholds=steps((1, RED)), graph=False, decimals=0,
+        )),
+        (3, number(
+            "Version", queries.versions(), thresholds=steps(base=PLAIN), graph=False, names=True,
+            note="Replicas by version; several while an upgrade runs.",
+        )),
+    ]  # fmt: skip
+
+
+def _http() -> Panel:
+    return lines(
+        "HTTP requests by route",
+        queries.nonzero(rate("sketchd_http_requests_total", "method", "route")).named(
+            "{{method}} {{route}}"
+        ),
+        aside=True,
+    )
+
+
+def _grpc() -> Panel:
+    return lines(
+        "RPCs and messages of streams by method",
+        queries.or_none(rate("sketchd_grpc_requests_total", "method"), "method").named(
+            "{{method}}"
+        ),
+        queries.nonzero(rate("sketchd_grpc_messages_total", "method")).named(
+            "{{method}}, messages"
+        ),
+        unit="ops",
+        aside=True,
+    )
+
+
+def _error_ratio() -> Panel:
+    return lines(
+        "Error ratio",
+        faults("http").named("http"),
+        faults("grpc").named("grpc"),
+        note="By transport: 5xx of HTTP; INTERNAL and UNAVAILABLE of gRPC.",
+    )
+
+
+def _answers() -> Panel:
+    return lines(
+        "Answers by status",
+        rate("sketchd_http_requests_total", "status").named("http {{status}}"),
+        rate("sketchd_grpc_requests_total", "code").named("grpc {{code}}"),
+        stacked=True,
+    )
+
+
+def _refusals() -> Panel:
+    return lines(
+        "Refusals by reason",
+        queries.or_none(rate("sketchd_rejected_total", "reason"), "reason").named("{{reason}}"),
+        stacked=True,
+        note="Reasons are the codes of problems.",
+    )
+
+
+def _latency(what: str, metric: str) -> Panel:
+    return lines(
+        f"{what}: how long they take",
+        quantile(0.5, metric, "transport", where=_OK).named(f"{_BY_TRANSPORT} p50"),
+        quantile(0.99, metric, "transport", where=_OK).named(f"{_BY_TRANSPORT} p99"),
+        note="Of those that succeeded. Estimated within buckets: a value between two bounds is "
+        "taken to be spread evenly.",
+    )
+
+
+def _resources() -> list[tuple[int, Panel]]:
+    processor = rate("process_cpu_seconds_total", "instance")
+    memory = level("process_resident_memory_bytes", "instance")
+    lag = quantile(0.99, "sketchd_event_loop_lag_seconds", "instance")
+    files = share(level("process_open_fds", "instance"), level("process_max_fds", "instance"))
+    by_instance = "{{instance}}"
+    return [
+        (6, lines("Processors in use", processor.named(by_instance), note="100 % is one.")),
+        (6, lines("Resident memory", memory.named(by_instance), note="Of all workers.")),
+        (6, lines("Event loop lag p99", lag.named(by_instance), alarm=alarm("EventLoopLag"))),
+        (6, lines("Open files", files.named(by_instance), note="Of those allowed.")),
+    ]
+
+
+def _queues() -> list[tuple[int, Panel]]:
+    by_instance = "{{instance}}"
+    jobs = level("sketchd_pool_jobs", "instance")
+    bodies = level("sketchd_bodies_in_flight_bytes", "instance")
+    workers = level("sketchd_workers", "instance")
+    age = queries.age("process_start_time_seconds", "instance")
+    return [
+        (6, lines("Jobs waiting or running", jobs.named(by_instance))),
+        (6, lines("Bodies held", bodies.named(by_instance))),
+        (6, lines("Workers", workers.named(by_instance))),
+        (6, lines("Running for", age.named(by_instance))),
+    ]
