@@ -52,7 +52,7 @@ from service.http_metering import RequestMeter
 from service.http_origins import is_this_machine
 from service.http_routes import RouteNames
 from service.in_flight import BodiesInFlight
-from service.metrics import Metrics
+from service.metrics import SHOWN_SETTINGS, Metrics
 from service.metrics_shared import Snapshot
 from service.middleware import RequestBoundary
 from service.pool import BoundedPool
@@ -196,6 +196,7 @@ def build(
     bound_table_cache(settings.table_cache_bytes)
     registry = CollectorRegistry()
     metrics = Metrics(registry, version())
+    metrics.show_settings({name: getattr(settings, name) for name in SHOWN_SETTINGS})
     if store is None:
         backend = open_store(settings, clock)
     else:
@@ -209,6 +210,7 @@ def build(
         directory.check()
         await timed.ping()
 
+    health = Health(ping, told=metrics.ready, silent=partial(metrics.store_up, False))
     quotas = Quotas(
         tenants if tenants is not None else directory,
         meters if meters is not None else backend.access,
@@ -221,8 +223,10 @@ def build(
         metrics=metrics,
         registry=registry,
         sketches=Sketches.over(timed, pool, metrics, settings, clock, quotas),
-        chores=Chores(timed, metrics, settings),
-        health=Health(ping),
+        chores=Chores(
+            timed, metrics, settings, limits=lambda: directory.limits, judge=health.judge
+        ),
+        health=health,
         directory=directory,
         access=Access(directory, clock, demand_keys=demand_keys),
         administration=Administration(timed, backend.access, settings, clock),

@@ -1,10 +1,10 @@
-"""What the service does now and then beside requests: sweep what expired, refresh the gauges."""
+"""What the service does now and then beside requests: sweep, refresh the gauges, ask the store."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from service.errors import StoreUnavailable
@@ -14,15 +14,33 @@ from service.settings import Settings
 
 _log = logging.getLogger(__name__)
 _LAG_PAUSE_SECONDS: Final = 0.25
+#: How old the last judgement of readiness may grow: where no balancer asks, nobody else does.
+_READY_PAUSE_SECONDS: Final = 5.0
+#: Limits of tenants by (tenant, name of the quota's field).
+Limits = Mapping[tuple[str, str], float]
 
 
 class Chores:
-    """Background tasks over a store. A failure is logged and the chore tried again next time."""
+    """Background tasks over a store. A failure is logged and the chore tried again next time.
 
-    def __init__(self, store: Store, metrics: Metrics, settings: Settings) -> None:
+    limits: those of tenants that are set now. judge: find out whether the service is ready,
+    unless that was done in the last so many seconds.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        metrics: Metrics,
+        settings: Settings,
+        *,
+        limits: Callable[[], Limits] | None = None,
+        judge: Callable[[float], Awaitable[None]] | None = None,
+    ) -> None:
         self._store = store
         self._metrics = metrics
         self._settings = settings
+        self._limits = limits
+        self._judge = judge
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -34,6 +52,7 @@ class Chores:
                 self._repeat("usage", self.refresh, self._settings.usage_interval_seconds)
             ),
             asyncio.create_task(self._watch_the_loop()),
+            asyncio.create_task(self._repeat("readiness", self.judge, _READY_PAUSE_SECONDS)),
         ]
 
     async def stop(self) -> None:
@@ -48,8 +67,16 @@ class Chores:
             pass
 
     async def refresh(self) -> None:
-        """Show the store's present usage in the metrics."""
-        self._metrics.show(await self._store.usage(self._settings.metrics_largest_sketches))
+        """Show the store's present usage in the metrics, and the tenants' limits beside it."""
+        usage = await self._store.usage(self._settings.metrics_largest_sketches)
+        if self._limits is not None:
+            self._metrics.show_limits(self._limits())
+        self._metrics.show(usage)
+
+    async def judge(self) -> None:
+        """See to it that somebody has lately found out whether the service is ready."""
+        if self._judge is not None:
+            await self._judge(_READY_PAUSE_SECONDS)
 
     async def _watch_the_loop(self) -> None:
         """How late the event loop wakes whoever asked for it: what every request waits besides."""

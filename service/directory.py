@@ -7,7 +7,9 @@ away the last copy known goes on serving; before the first one nobody is let in.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
+from collections.abc import Mapping
 from typing import Final
 
 from service import access_ports as ports
@@ -16,6 +18,8 @@ from service.errors import StoreUnavailable, Unavailable
 
 _LOG: Final = logging.getLogger("sketchd.directory")
 _NO_LIMITS: Final = ports.Quota()
+#: What a quota can limit.
+_LIMITED: Final = tuple(field.name for field in dataclasses.fields(ports.Quota))
 #: A store that takes longer does not answer, and is asked again.
 _PATIENCE_SECONDS: Final = 5.0
 
@@ -28,6 +32,7 @@ class CachedDirectory:
         self._refresh_seconds = refresh_seconds
         self._known: ports.Directory | None = None
         self._had_keys = False
+        self._limits: dict[tuple[str, str], float] = {}
         self._away = False
         self._one_at_a_time = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
@@ -63,6 +68,13 @@ class CachedDirectory:
         found = self.tenant(tenant)
         return _NO_LIMITS if found is None else found.quota
 
+    @property
+    def limits(self) -> Mapping[tuple[str, str], float]:
+        """All limits that are set, by tenant and name of the quota's field. Another object after
+        each change.
+        """
+        return self._limits
+
     async def refresh(self) -> None:
         """Return when the copy is as new as this call. Raises StoreUnavailable."""
         async with self._one_at_a_time:  # or an older answer could come after a newer one
@@ -74,6 +86,7 @@ class CachedDirectory:
                 raise StoreUnavailable("the store did not answer in time") from None
             if found is not None:
                 self._known = found
+                self._limits = _limits_of(found)
                 self._had_keys = self._had_keys or bool(found.keys)
 
     async def start(self) -> None:
@@ -105,3 +118,12 @@ class CachedDirectory:
             _LOG.exception("tenants and keys could not be read")
         else:
             self._away = False
+
+
+def _limits_of(directory: ports.Directory) -> dict[tuple[str, str], float]:
+    return {
+        (name, limited): limit
+        for name, tenant in directory.tenants.items()
+        for limited in _LIMITED
+        if (limit := getattr(tenant.quota, limited)) is not None
+    }

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
-from service.errors import Unavailable
+from service.errors import ServiceError, Unavailable
 
+_LOG: Final = logging.getLogger("sketchd.health")
 #: A store that takes longer to answer a ping does not serve requests either.
 _PING_SECONDS: Final = 2.0
 
@@ -22,11 +25,22 @@ class NotReady(Unavailable):
 class Health:
     """Not ready at first and while draining; ready in between, as long as the store answers.
 
-    ping: returns when the store can read and write.
+    ping: returns when the store can read and write. told: of each judgement, and of the end.
+    silent: called when the store did not answer in time.
     """
 
-    def __init__(self, ping: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        ping: Callable[[], Awaitable[None]],
+        *,
+        told: Callable[[bool], None] = lambda _: None,
+        silent: Callable[[], None] = lambda: None,
+    ) -> None:
         self._ping = ping
+        self._told = told
+        self._silent = silent
+        self._was_ready: bool | None = None
+        self._judged_at = float("-inf")
         self._started = False
         self._draining = False
         self._stopping = asyncio.Event()
@@ -51,6 +65,7 @@ class Health:
     def drain(self) -> None:
         """Tell balancers to send no more."""
         self._draining = True
+        self._told(False)
         self._stopping.set()
 
     async def stopping(self) -> None:
@@ -71,6 +86,30 @@ class Health:
 
     async def check(self) -> None:
         """Return when requests can be served; raises Unavailable with the reason."""
+        try:
+            await self._check()
+        except ServiceError as failure:
+            self._judged(False, failure.detail)
+            raise
+        self._judged(not self._draining)  # which may have begun while the store was asked
+
+    async def judge(self, fresh_seconds: float) -> None:
+        """Check, unless that was done within the last so many seconds; raises nothing."""
+        if time.monotonic() - self._judged_at >= fresh_seconds:
+            with suppress(ServiceError):
+                await self.check()
+
+    def _judged(self, ready: bool, reason: str = "") -> None:
+        self._judged_at = time.monotonic()
+        self._told(ready)
+        if self._was_ready and not ready and not self._draining:
+            _LOG.warning("not ready: %s", reason)
+        elif self._was_ready is False and ready:
+            _LOG.info("ready again")
+        if self._started:
+            self._was_ready = ready
+
+    async def _check(self) -> None:
         if self._draining:
             raise NotReady("the service is stopping")
         if not self._started:
@@ -79,6 +118,7 @@ class Health:
             async with asyncio.timeout(_PING_SECONDS):
                 await self._ping()
         except TimeoutError:
+            self._silent()
             raise NotReady(f"the store did not answer within {_PING_SECONDS:g} s") from None
 
     async def drained(self, seconds: float) -> bool:

@@ -9,7 +9,7 @@ metric means stands in `metrics_catalogue`.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from service import errors, metrics_catalogue
 from service.metrics_catalogue import METRICS
+from service.metrics_process import ProcessCollector
 from service.ports import Usage
 
 M = TypeVar("M", Counter, Histogram)
@@ -27,6 +28,10 @@ OTHER: Final = metrics_catalogue.OTHER
 #: The `kind` label of a request whose sketch was not found.
 UNKNOWN: Final = "unknown"
 
+#: What other metrics are compared with, so that no alert has to know it.
+SHOWN_SETTINGS: Final = (
+    "workers", "pool_threads", "pool_queue", "cache_bytes", "max_bodies_bytes", "max_log_bytes",
+)  # fmt: skip
 #: Methods that routes have; what else a client may write is one label.
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 #: What a request asked for that was timed, or should have been.
@@ -106,12 +111,15 @@ class Metrics:
         self._memory = self._gauge("sketchd_sketch_memory_bytes")
         self._sketches = self._gauge("sketchd_sketches")
         self._state_bytes = self._gauge("sketchd_tenant_state_bytes")
+        self._quota = self._gauge("sketchd_tenant_quota")
+        self._inexact = self._gauge("sketchd_inexact_sketches")
         self._backlog = self._gauge("sketchd_log_backlog_updates")
         self._keys = self._gauge("sketchd_idempotency_keys")
         self._fold_seconds = self._histogram("sketchd_fold_duration_seconds")
         self._compactions = self._counter("sketchd_compactions_total")
         self._store_seconds = self._histogram("sketchd_store_duration_seconds")
         self._store_up = self._gauge("sketchd_store_up")
+        self._ready = self._gauge("sketchd_ready")
         self._rejected = self._counter("sketchd_rejected_total")
         self._http_requests = self._counter("sketchd_http_requests_total")
         self._grpc_requests = self._counter("sketchd_grpc_requests_total")
@@ -122,12 +130,15 @@ class Metrics:
         self._loop_lag = self._histogram("sketchd_event_loop_lag_seconds")
         self._gauge("sketchd_workers").set(1)
         self._counter("sketchd_worker_restarts_total")
+        self._settings = self._gauge("sketchd_setting")
         self._gauge("sketchd_build_info").labels(version).set(1)
+        registry.register(ProcessCollector())
         #: When the gauges of one thing seen by all workers were last set (time.monotonic), by
         #: `metrics_catalogue.Joined`.
         self.as_of: dict[str, float] = {"usage": -1.0, "store": -1.0}
         self._shown: set[tuple[str, str]] = set()
         self._tenants: set[str] = set()
+        self._limits: Mapping[tuple[str, str], float] = {}
 
     def _counter(self, name: str) -> Counter:
         one = METRICS[name]
@@ -256,6 +267,27 @@ class Metrics:
         self._store_up.set(1 if up else 0)
         self.as_of["store"] = time.monotonic()
 
+    def ready(self, ready: bool) -> None:
+        """Whether requests can be served, as somebody has just found out."""
+        self._ready.set(1 if ready else 0)
+
+    def show_settings(self, settings: Mapping[str, float]) -> None:
+        """Once: those of SHOWN_SETTINGS."""
+        for name, value in settings.items():
+            self._settings.labels(name).set(value)
+
+    def show_limits(self, limits: Mapping[tuple[str, str], float]) -> None:
+        """Replace the limits of tenants, by tenant and resource. The same object again changes
+        nothing, and costs nothing.
+        """
+        if limits is self._limits:
+            return
+        for gone in self._limits.keys() - limits.keys():
+            self._quota.remove(*gone)
+        for (tenant, resource), limit in limits.items():
+            self._quota.labels(tenant, resource).set(limit)
+        self._limits = limits
+
     def show(self, usage: Usage) -> None:
         """Replace the gauges of sizes and counts; what is gone leaves no series behind."""
         shown = {(item.key.tenant, item.key.name) for item in usage.largest}
@@ -270,12 +302,13 @@ class Metrics:
             self._show_memory(tenant, OTHER, state, log)
         tenants = usage.sketches.keys() | usage.state_bytes.keys()
         for tenant in self._tenants - tenants:
-            self._sketches.remove(tenant)
-            self._state_bytes.remove(tenant)
+            for gauge in (self._sketches, self._state_bytes, self._inexact):
+                gauge.remove(tenant)
         self._tenants = tenants
         for tenant in tenants:
             self._sketches.labels(tenant).set(usage.sketches.get(tenant, 0))
             self._state_bytes.labels(tenant).set(usage.state_bytes.get(tenant, 0))
+            self._inexact.labels(tenant).set(usage.inexact.get(tenant, 0))
         self._backlog.set(usage.backlog)
         self._keys.set(usage.idempotency_keys)
         self.as_of["usage"] = time.monotonic()

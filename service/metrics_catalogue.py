@@ -13,8 +13,8 @@ Kind = Literal["counter", "gauge", "histogram"]
 #: How the values of several workers become one. sum: added up, also those of workers that have
 #: ended where it is a counter or histogram. usage, store: what the store holds, or whether it
 #: answers, is one thing seen by all, so the worker that looked last speaks for all. same: equal
-#: in all workers.
-Joined = Literal["sum", "usage", "store", "same"]
+#: in all workers. least, most: the smallest or the largest one of those that live.
+Joined = Literal["sum", "usage", "store", "same", "least", "most"]
 
 #: The `sketch` label of what is summed; no sketch can have this name.
 OTHER: Final = "_other"
@@ -33,7 +33,10 @@ _LAG_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """One metric. meaning: its help text. alert: when to wake or tell somebody, one sentence."""
+    """One metric. meaning: its help text. alert: when to wake or tell somebody, one sentence.
+
+    alerts: those of deploy/prometheus that look at it, each a section of docs/runbook.md.
+    """
 
     kind: Kind
     meaning: str
@@ -41,6 +44,7 @@ class Described:
     labels: tuple[str, ...] = ()
     joined: Joined = "sum"
     buckets: tuple[float, ...] = ()
+    alerts: tuple[str, ...] = ()
 
 
 METRICS: Final[dict[str, Described]] = {
@@ -84,6 +88,18 @@ METRICS: Final[dict[str, Described]] = {
         "gauge", "Bytes of the folded states of all sketches of a tenant.",
         "It comes near the tenant's quota of bytes.", ("tenant",), joined="usage",
     ),
+    "sketchd_tenant_quota": Described(
+        "gauge",
+        "A tenant's limit, by the name of its quota's field; no series where none is set.",
+        "None; what there is of it comes near.", ("tenant", "resource"), joined="usage",
+    ),
+    "sketchd_inexact_sketches": Described(
+        "gauge",
+        "Sketches of a tenant that say `exact: false`: a sum may have passed 64 bits, and what "
+        "they answer may be wrong altogether.",
+        "It grows: somebody sends numbers too large for the sketch's quantum.", ("tenant",),
+        joined="usage",
+    ),
     "sketchd_log_backlog_updates": Described(
         "gauge", "Coordinates logged and not yet compacted, over everything.",
         "It keeps growing for an hour: compaction does not keep up.", joined="usage",
@@ -111,6 +127,12 @@ METRICS: Final[dict[str, Described]] = {
     "sketchd_store_up": Described(
         "gauge", "Whether the store answered last time it was asked (1 or 0).",
         "It is 0 for a minute: nothing can be served.", joined="store",
+    ),
+    "sketchd_ready": Described(
+        "gauge",
+        "Whether /readyz would say that requests can be served, as last found out (1 or 0); of "
+        "several workers the least.",
+        "It is 0 for minutes: balancers send this replica nothing.", joined="least",
     ),
     "sketchd_rejected_total": Described(
         "counter",
@@ -163,10 +185,37 @@ METRICS: Final[dict[str, Described]] = {
         "counter", "Workers that ended by themselves and were replaced.",
         "It grows at all: the log says why.",
     ),
+    "sketchd_setting": Described(
+        "gauge",
+        "Settings that other metrics are compared with, as this service was started; limits of "
+        "memory, queues and threads are of each worker.",
+        "None.", ("setting",), joined="same",
+    ),
     "sketchd_build_info": Described(
         "gauge", "Always 1; the version is its label.",
         "Several versions are seen for longer than an upgrade takes.", ("version",),
         joined="same",
+    ),
+    "process_cpu_seconds_total": Described(
+        "counter", "Seconds of processors used by all workers, those that have ended included.",
+        "Its rate stays near the number of processors.",
+    ),
+    "process_resident_memory_bytes": Described(
+        "gauge",
+        "Bytes of memory resident, of all workers; what they share counts for each of them.",
+        "It comes near what the container may have.",
+    ),
+    "process_open_fds": Described(
+        "gauge", "File descriptors open in the worker that has the most.",
+        "It comes near `process_max_fds`: connections would be refused.", joined="most",
+    ),
+    "process_max_fds": Described(
+        "gauge", "File descriptors that a worker may have open.",
+        "None; beside `process_open_fds` it tells how many are left.", joined="least",
+    ),
+    "process_start_time_seconds": Described(
+        "gauge", "When the worker that has served the longest was started, since the epoch.",
+        "It changes several times within an hour.", joined="least",
     ),
 }  # fmt: skip
 

@@ -2,12 +2,13 @@
 
 A snapshot is what one worker's registry holds at a moment. Counters, histograms and gauges
 of what a process has are added up; what all workers see alike (the store) is taken from the
-one that looked last. `metrics_catalogue` says which is which.
+one that looked last; of some things the worker that has the least, or the most, speaks for
+all. `metrics_catalogue` says which is which.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -18,6 +19,9 @@ from service.metrics_catalogue import METRICS, Described, Joined
 
 #: When a series began says nothing here, and doubles what is scraped.
 _LEFT_OUT: Final = "_created"
+
+#: By `Joined`: which of two workers' values is taken.
+_CHOSEN: Final[dict[str, Callable[[float, float], float]]] = {"least": min, "most": max}
 
 #: A series: its sample's name, and its labels in the order of their names.
 Series = tuple[str, tuple[tuple[str, str], ...]]
@@ -39,6 +43,11 @@ class Family:
         """Add another worker's values of the same metric."""
         for series, value in other.values.items():
             self.values[series] = self.values.get(series, 0.0) + value
+
+    def choose(self, other: Family, chosen: Callable[[float, float], float]) -> None:
+        """Take another worker's values where they are chosen (min or max) over those here."""
+        for series, value in other.values.items():
+            self.values[series] = chosen(self.values.get(series, value), value)
 
 
 @dataclass(slots=True)
@@ -133,13 +142,17 @@ def joined(living: Sequence[Snapshot], ended: Iterable[Snapshot] = ()) -> Snapsh
     """The metrics of all workers. ended: the last known ones of those that are no more."""
     whole = Snapshot()
     for name, one in METRICS.items():
-        of_all = one.joined == "sum"
+        of_all = one.joined in ("sum", *_CHOSEN)
         sources = living if of_all else _latest(living, one.joined)
         if one.kind != "gauge":
             sources = [*sources, *ended]
         family = Family(name)
         for snapshot in sources:
-            if name in snapshot.families:
+            if name not in snapshot.families:
+                continue
+            if one.joined in _CHOSEN:
+                family.choose(snapshot.families[name], _CHOSEN[one.joined])
+            else:
                 family.add(snapshot.families[name])
         whole.families[name] = family
     return whole

@@ -193,8 +193,9 @@ class Usage:
     """What the metrics show. sketches: count by tenant. largest: the biggest ones by total bytes.
 
     other: by tenant, (state bytes, log bytes) summed over the sketches not in `largest`.
-    state_bytes: by tenant, over all its sketches. backlog: coordinates not yet compacted,
-    over everything. idempotency_keys: how many are remembered.
+    state_bytes: by tenant, over all its sketches. inexact: by tenant, how many are not exact,
+    where any are. backlog: coordinates not yet compacted, over everything. idempotency_keys: how
+    many are remembered.
     """
 
     sketches: dict[str, int] = field(default_factory=dict)
@@ -203,6 +204,7 @@ class Usage:
     state_bytes: dict[str, int] = field(default_factory=dict)
     backlog: int = 0
     idempotency_keys: int = 0
+    inexact: dict[str, int] = field(default_factory=dict)
 
 
 class Store(Protocol):

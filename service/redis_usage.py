@@ -15,6 +15,8 @@ from service.redis_connection import RedisConnection
 from service.redis_index import Index
 from service.redis_layout import Layout
 
+#: Of what is kept; a release that keeps something else counts it up, for others may still read it.
+_KEPT_FORMAT: Final = 2
 #: More at a time keep the event loop from others for longer.
 _PAGE: Final = 100
 
@@ -32,7 +34,7 @@ class UsageReport:
 
     async def usage(self, largest: int, now: float) -> Usage:
         """As Store.usage."""
-        key = f"{self._layout.usage}:{largest}"
+        key = f"{self._layout.usage}:{_KEPT_FORMAT}:{largest}"
         if self._seconds > 0:
             kept = await self._redis.command("GET", key, writes=False)
             if kept is not None:
@@ -48,6 +50,7 @@ class UsageReport:
         sketches: dict[str, int] = {}
         states: dict[str, int] = {}
         logs: dict[str, int] = {}
+        inexact: dict[str, int] = {}
         biggest: list[tuple[int, SketchKey, SketchUsage]] = []
         backlog = answers = 0
         for tenant in await self._index.tenants():
@@ -61,6 +64,8 @@ class UsageReport:
                     states[tenant] = states.get(tenant, 0) + record.state_bytes
                     logs[tenant] = logs.get(tenant, 0) + record.log_bytes
                     backlog += record.backlog
+                    if not record.exact:
+                        inexact[tenant] = inexact.get(tenant, 0) + 1
                 found = [_sized(record) for record in records]
                 biggest = heapq.nsmallest(largest, biggest + found)
                 after = names[-1]
@@ -73,7 +78,7 @@ class UsageReport:
             state, log = other[tenant]
             other[tenant] = (state - item.state_bytes, log - item.log_bytes)
         rest = {tenant: size for tenant, size in other.items() if counts[tenant] > 0}
-        return Usage(sketches, named, rest, states, backlog, answers)
+        return Usage(sketches, named, rest, states, backlog, answers, inexact)
 
 
 def _sized(record: Record) -> tuple[int, SketchKey, SketchUsage]:
@@ -94,12 +99,13 @@ def _write(usage: Usage) -> str:
             usage.state_bytes,
             usage.backlog,
             usage.idempotency_keys,
+            usage.inexact,
         ]
     )
 
 
 def _read(kept: bytes) -> Usage:
-    sketches, largest, other, states, backlog, answers = json.loads(kept)
+    sketches, largest, other, states, backlog, answers, inexact = json.loads(kept)
     named = [SketchUsage(SketchKey(one[0], one[1]), one[2], one[3]) for one in largest]
     rest = {tenant: (state, log) for tenant, (state, log) in other.items()}
-    return Usage(sketches, named, rest, states, backlog, answers)
+    return Usage(sketches, named, rest, states, backlog, answers, inexact)

@@ -143,10 +143,11 @@ def usage(connection: sqlite3.Connection, now: float, largest: int) -> Usage:
     ]
     sketches: dict[str, int] = {}
     states: dict[str, int] = {}
+    inexact: dict[str, int] = {}
     rest: dict[str, tuple[int, int, int]] = {}
     backlog = 0
-    for tenant, count, state_bytes, log_bytes, coordinates in connection.execute(
-        """SELECT tenant, count(*), sum(state_bytes), sum(log_bytes), sum(backlog)
+    for tenant, count, state_bytes, log_bytes, coordinates, unproven in connection.execute(
+        """SELECT tenant, count(*), sum(state_bytes), sum(log_bytes), sum(backlog), sum(NOT exact)
         FROM records WHERE coalesce(expires_at > :now, TRUE) GROUP BY tenant""",
         {"now": now},
     ):
@@ -154,6 +155,8 @@ def usage(connection: sqlite3.Connection, now: float, largest: int) -> Usage:
         states[tenant] = state_bytes
         rest[tenant] = (count, state_bytes, log_bytes)
         backlog += coordinates
+        if unproven:
+            inexact[tenant] = unproven
     for item in named:
         count, state_bytes, log_bytes = rest[item.key.tenant]
         rest[item.key.tenant] = (
@@ -167,7 +170,7 @@ def usage(connection: sqlite3.Connection, now: float, largest: int) -> Usage:
         {"now": now},
     ).fetchone()
     other = {tenant: (state, log) for tenant, (count, state, log) in rest.items() if count > 0}
-    return Usage(sketches, named, other, states, backlog, keys)
+    return Usage(sketches, named, other, states, backlog, keys, inexact)
 
 
 def _record(row: tuple[Any, ...]) -> Record:

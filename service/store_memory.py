@@ -360,6 +360,8 @@ class MemoryStore:
             tenant = record.key.tenant
             usage.sketches[tenant] = usage.sketches.get(tenant, 0) + 1
             usage.state_bytes[tenant] = usage.state_bytes.get(tenant, 0) + record.state_bytes
+            if not record.exact:
+                usage.inexact[tenant] = usage.inexact.get(tenant, 0) + 1
         for record in records[:largest]:
             usage.largest.append(SketchUsage(record.key, record.state_bytes, record.log_bytes))
         for record in records[largest:]:

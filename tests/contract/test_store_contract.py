@@ -333,7 +333,7 @@ class TestUsage:
     async def test_empty(self, store: Store) -> None:
         usage = await store.usage(5)
         assert (usage.sketches, usage.largest, usage.other) == ({}, [], {})
-        assert (usage.backlog, usage.idempotency_keys) == (0, 0)
+        assert (usage.backlog, usage.idempotency_keys, usage.inexact) == (0, 0, {})
 
     async def test_totals(self, store: Store, clock: ManualClock) -> None:
         keys = [SketchKey(tenant, name) for tenant in ("a", "b") for name in ("x", "y", "z")]
@@ -355,6 +355,22 @@ class TestUsage:
         assert usage.idempotency_keys == 1
         everything = await store.usage(100)
         assert (len(everything.largest), everything.other) == (6, {})
+
+    async def test_what_is_not_exact(self, store: Store, clock: ManualClock) -> None:
+        keys = [SketchKey(tenant, name) for tenant in ("a", "b") for name in ("x", "y")]
+        for key in keys:
+            await store.create(record(key))
+        gone = SketchKey("gone", "z")
+        await store.create(record(gone, ttl_seconds=10))
+        for key in (keys[0], keys[0], keys[1], gone):
+            await store.mark_inexact(key, FIRST)
+        digests = await append_many(store, 1, key=keys[2])
+        await compact(store, 0, 1, digests[1], exact=False, key=keys[2])
+        assert (await store.usage(1)).inexact == {"a": 2, "b": 1, "gone": 1}
+        clock.advance(10)
+        assert (await store.usage(1)).inexact == {"a": 2, "b": 1}
+        await store.delete(keys[2])
+        assert (await store.usage(1)).inexact == {"a": 2}
 
     async def test_backlog_shrinks_by_compaction(self, store: Store) -> None:
         await store.create(record())

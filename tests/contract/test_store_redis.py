@@ -317,8 +317,9 @@ async def test_usage_is_counted_once_for_all_replicas(clock: ManualClock) -> Non
         store._report._seconds = 60.0
         await store.start()
     await stores[0].create(record())
+    await stores[0].mark_inexact(KEY, FIRST)
     first = await stores[0].usage(5)
-    assert first.sketches == {"acme": 1}
+    assert (first.sketches, first.inexact) == ({"acme": 1}, {"acme": 1})
     await stores[0].create(replace(record(), key=SketchKey("acme", "other")))
     assert await stores[1].usage(5) == first
     for store in stores:

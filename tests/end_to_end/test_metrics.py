@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -26,6 +27,14 @@ CONTRACT = {
     "sketchd_store_duration_seconds": ("histogram", {"operation", "outcome"}),
     "sketchd_store_up": ("gauge", set()),
     "sketchd_rejected_total": ("counter", {"reason"}),
+    "sketchd_ready": ("gauge", set()),
+    "sketchd_tenant_quota": ("gauge", {"tenant", "resource"}),
+    "sketchd_inexact_sketches": ("gauge", {"tenant"}),
+    "process_cpu_seconds_total": ("counter", set()),
+    "process_resident_memory_bytes": ("gauge", set()),
+    "process_open_fds": ("gauge", set()),
+    "process_max_fds": ("gauge", set()),
+    "process_start_time_seconds": ("gauge", set()),
 }
 SPECS = {
     "vector": {"kind": "vector", "shape": {"n": 1000}, "seed": 1},
@@ -198,6 +207,7 @@ def test_what_the_store_holds_is_not_added_up(service: Service, scraped: Scraped
     assert scraped("sketchd_idempotency_keys") == TIMES * len(SPECS)
     assert scraped("sketchd_log_backlog_updates") == BACKLOG
     assert scraped("sketchd_store_up") == 1
+    assert scraped("sketchd_inexact_sketches", tenant="default") == 0
     assert scraped("sketchd_build_info") == 1
 
 
@@ -210,6 +220,23 @@ def test_what_processes_have_is_there(service: Service, scraped: Scraped) -> Non
     assert scraped("sketchd_worker_restarts_total") == 0
     assert scraped("sketchd_store_duration_seconds_count", operation="append", outcome="ok") > 0
     assert scraped("sketchd_fold_duration_seconds_count") > 0
+    assert scraped("sketchd_setting", setting="workers") == max(1, len(service.workers()))
+    assert scraped("process_cpu_seconds_total") > 0
+    assert 0 < scraped("process_open_fds") < scraped("process_max_fds")
+    assert time.time() - 3600 < scraped("process_start_time_seconds") < time.time()
+
+
+@pytest.mark.usefixtures("scraped")
+def test_it_is_ready_and_a_tenants_limits_are_shown(service: Service) -> None:
+    path = "/v1/admin/tenants/acme"
+    assert service.call("PUT", path, json={"sketches": 7}).status_code == 201
+    until(
+        lambda: service.scrape()("sketchd_tenant_quota", tenant="acme", resource="sketches") == 7,
+        "the new tenant's limit",
+    )
+    until(lambda: service.scrape()("sketchd_ready") == 1, "every worker has asked the store")
+    assert service.call("DELETE", path).status_code == 204
+    until(lambda: not service.scrape().labels("sketchd_tenant_quota", "tenant"), "no limit")
 
 
 @pytest.mark.usefixtures("scraped")

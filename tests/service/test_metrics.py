@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import resource
+import sys
 import time
 from pathlib import Path
 
@@ -11,20 +13,27 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from service import metrics, metrics_catalogue
+from service.access_ports import Quota, Tenant
+from service.app import build
 from service.chores import Chores
 from service.errors import BacklogFull, InvalidRequest, NotFound, StoreUnavailable
+from service.health import Health, NotReady
 from service.metrics import OTHER, Metrics
 from service.ports import SketchKey, SketchUsage, Usage
 from service.settings import Settings
 from service.sketches import SampleRequest
 from service.store_memory import MemoryStore
+from service.store_memory_access import MemoryAccess
 from service.store_timed import TimedStore
 from tests.service.rig import VECTOR, SetClock, SteppedStore, pairs, rigged
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "metrics.md"
 #: What Prometheus calls units, and what is counted in them; gauges may be of nothing but things.
 _UNITS = ("_seconds", "_bytes", "_total", "_info")
-_THINGS = ("_sketches", "_updates", "_up", "_keys", "_jobs", "_workers")
+_THINGS = (
+    "_sketches", "_updates", "_up", "_keys", "_jobs", "_workers", "_ready", "_quota", "_setting",
+    "_fds",
+)  # fmt: skip
 
 
 def test_the_documents_table_is_rendered_from_the_catalogue() -> None:
@@ -33,7 +42,7 @@ def test_the_documents_table_is_rendered_from_the_catalogue() -> None:
 
 def test_names_end_in_a_unit_and_texts_in_a_full_stop() -> None:
     for name, one in metrics_catalogue.METRICS.items():
-        assert name.startswith("sketchd_")
+        assert name.startswith(("sketchd_", "process_"))
         assert name.endswith((*_UNITS, *_THINGS) if one.kind == "gauge" else _UNITS), name
         assert name.endswith("_total") == (one.kind == "counter"), name
         assert bool(one.buckets) == (one.kind == "histogram"), name
@@ -121,6 +130,139 @@ def test_gauges_of_what_is_gone_disappear() -> None:
     assert registry.get_sample_value(memory, labels) is None
     assert registry.get_sample_value(memory, summed) is None
     assert registry.get_sample_value("sketchd_sketches", {"tenant": "other"}) is None
+
+
+def test_what_is_not_exact_is_counted_for_each_tenant() -> None:
+    registry = CollectorRegistry()
+    told = Metrics(registry)
+    name = "sketchd_inexact_sketches"
+    told.show(Usage({"a": 3, "b": 1}, inexact={"a": 2}))
+    assert registry.get_sample_value(name, {"tenant": "a"}) == 2
+    assert registry.get_sample_value(name, {"tenant": "b"}) == 0  # it is there, so that it can grow
+    told.show(Usage({"b": 1}))
+    assert registry.get_sample_value(name, {"tenant": "a"}) is None
+
+
+def test_limits_that_are_lifted_disappear() -> None:
+    registry = CollectorRegistry()
+    told = Metrics(registry)
+    name = "sketchd_tenant_quota"
+
+    def shown(tenant: str, resource: str) -> float | None:
+        return registry.get_sample_value(name, {"tenant": tenant, "resource": resource})
+
+    told.show_limits(
+        {("a", "sketches"): 10, ("a", "updates_per_second"): 2.5, ("b", "sketches"): 1}
+    )
+    assert [shown("a", "sketches"), shown("a", "updates_per_second")] == [10, 2.5]
+    told.show_limits({("a", "sketches"): 20})
+    assert [shown("a", "sketches"), shown("a", "updates_per_second")] == [20, None]
+    assert shown("b", "sketches") is None
+
+
+async def test_limits_come_from_the_directory_and_readiness_from_a_look_at_the_store() -> None:
+    clock = SetClock()
+    access = MemoryAccess(clock)
+    store = SteppedStore(MemoryStore(clock))
+    runtime = build(Settings(usage_interval_seconds=0.001), clock=clock, store=store, access=access)
+    registry = runtime.registry
+
+    async def until(name: str, value: float, **labels: str) -> None:
+        async with asyncio.timeout(30):
+            while registry.get_sample_value(name, labels) != value:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
+    assert registry.get_sample_value("sketchd_ready") == 0
+    await access.put_tenant(Tenant("acme", 0.0, Quota(sketches=3)), new=True)
+    await runtime.start()
+    await until("sketchd_ready", 1)
+    await until("sketchd_tenant_quota", 3, tenant="acme", resource="sketches")
+    assert registry.get_sample_value("sketchd_setting", {"setting": "max_log_bytes"}) == 256 << 20
+
+    async def fail() -> None:
+        raise StoreUnavailable("away")
+
+    store.before["ping"] = fail
+    with pytest.raises(StoreUnavailable):
+        await runtime.health.check()
+    assert registry.get_sample_value("sketchd_ready") == 0
+    asked = store.calls["ping"]
+    await runtime.health.judge(60)  # somebody has just asked
+    assert store.calls["ping"] == asked
+    await runtime.health.judge(0)
+    assert store.calls["ping"] == asked + 1
+    del store.before["ping"]
+    await runtime.health.judge(0)
+    assert registry.get_sample_value("sketchd_ready") == 1
+    await runtime.stop()
+    assert registry.get_sample_value("sketchd_ready") == 0
+
+
+async def test_a_store_that_hangs_is_not_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.health._PING_SECONDS", 0.01)
+    registry = CollectorRegistry()
+    told = Metrics(registry)
+    told.store_up(True)
+    judged: list[bool] = []
+
+    async def hang() -> None:
+        await asyncio.sleep(60)
+
+    health = Health(hang, told=judged.append, silent=lambda: told.store_up(False))
+    health.ready()
+    with pytest.raises(NotReady):
+        await health.check()
+    assert judged == [False]
+    assert registry.get_sample_value("sketchd_store_up") == 0
+
+
+async def test_losing_and_regaining_readiness_is_logged_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    answers = iter((True, False, False, True, True))
+
+    async def ping() -> None:
+        if not next(answers):
+            raise StoreUnavailable("nobody there")
+
+    health = Health(ping)
+    caplog.set_level("INFO", logger="sketchd.health")
+    await health.judge(0)  # starting: nobody has expected more
+    health.ready()
+    for _ in range(5):
+        await health.judge(0)
+    health.drain()
+    await health.judge(0)
+    assert [record.getMessage() for record in caplog.records] == [
+        "not ready: nobody there",
+        "ready again",
+    ]
+
+
+def test_a_process_says_what_it_takes() -> None:
+    registry = CollectorRegistry()
+    Metrics(registry)
+    value = registry.get_sample_value
+    before = value("process_cpu_seconds_total")
+    assert before is not None
+    began = time.process_time()
+    while time.process_time() < began + 0.05:
+        pass
+    assert value("process_cpu_seconds_total") >= before + 0.05  # type: ignore[operator]
+    start = value("process_start_time_seconds")
+    assert start is not None
+    assert time.time() - 86400 < start <= time.time()
+    assert start == value("process_start_time_seconds")
+    descriptors = value("process_open_fds")
+    assert descriptors is not None
+    with Path(__file__).open():
+        assert value("process_open_fds") == descriptors + 1
+    assert value("process_max_fds") >= descriptors  # type: ignore[operator]
+    if sys.platform == "linux":
+        resident = value("process_resident_memory_bytes")
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        assert resident is not None
+        assert 1 << 20 < resident <= peak * 1.1
 
 
 def test_no_sketch_can_be_named_like_the_sum() -> None:
