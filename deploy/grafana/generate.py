@@ -17,7 +17,7 @@ from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import dashboard
 
-from deploy.grafana import layout, service, store, tenants
+from deploy.grafana import layout, queries, service, store, tenants
 from deploy.grafana.panels import RED, SOURCE
 
 FOLDER: Final = Path(__file__).parent / "dashboards"
@@ -92,7 +92,7 @@ def _firing() -> builders.AnnotationQuery:
         .enable(True)
         .hide(False)
         .icon_color(RED)
-        .expr('ALERTS{alertstate="firing", job=~"$job|"}')
+        .expr(queries.FIRING)
     )
 
 

@@ -50,7 +50,8 @@ def described(queries: Sequence[Query], note: str, alarms: Sequence[Alarm] = ())
     names = dict.fromkeys(name for query in queries for name in query.metrics)
     parts = [note] if note else []
     parts += [f"`{name}`: {METRICS[name].meaning}" for name in names]
-    parts += [f"Alert: [{alarm.name}]({alarm.runbook})" for alarm in alarms]
+    if alarms:
+        parts.append("Alerts: " + ", ".join(f"[{one.name}]({one.runbook})" for one in alarms))
     return "\n\n".join(parts)
 
 
@@ -92,19 +93,20 @@ def lines(
     *queries: Query,
     note: str = "",
     stacked: bool = False,
-    alarm: Alarm | None = None,
+    alarms: Sequence[Alarm] = (),
+    limit: float | None = None,
     unit: str = "",
     aside: bool = False,
 ) -> timeseries.Panel:
     """Series over time.
 
-    alarm: its limit is drawn as a dashed line. unit: where the queries have several that can
-    share an axis. aside: the legend stands at the right, a line for each series.
+    limit: drawn as a dashed line. unit: where the queries have several that can share an axis.
+    aside: the legend stands at the right, a line for each series.
     """
     panel = (
         timeseries.Panel()
         .title(title)
-        .description(described(queries, note, [alarm] if alarm else []))
+        .description(described(queries, note, alarms))
         .datasource(SOURCE)
         .targets([_target(query, number) for number, query in enumerate(queries)])
         .unit(unit or _unit(queries))
@@ -113,7 +115,7 @@ def lines(
         .draw_style(common.GraphDrawStyle.LINE)
         .line_interpolation(common.LineInterpolation.LINEAR)
         .line_width(1)
-        .fill_opacity(25 if stacked else 8)
+        .fill_opacity(25 if stacked else 0)
         .show_points(common.VisibilityMode.NEVER)
         .span_nulls(False)
         .legend(_legend(aside))
@@ -125,8 +127,8 @@ def lines(
     )
     if stacked:
         panel.stacking(common_builders.StackingConfig().mode(common.StackingMode.NORMAL).group("A"))
-    if alarm is not None:
-        _draw_limit(panel, alarm.limit)
+    if limit is not None:
+        _draw_limit(panel, limit)
     return panel
 
 
@@ -219,6 +221,9 @@ def heat(title: str, query: Query, note: str = "") -> heatmap.Panel:
         )
         .y_axis(heatmap.YAxisConfig().unit(query.unit))
         .cell_values(heatmap.CellValues().unit("ops"))
+        .scale_distribution(
+            common_builders.ScaleDistributionConfig().type(common.ScaleDistribution.LINEAR)
+        )
         .show_legend()
         .show_tooltip()
         .hide_y_histogram()

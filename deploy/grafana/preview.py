@@ -61,7 +61,7 @@ class Sheet:
         """A rectangle."""
         at = (x / WIDTH, 1 - (y + height) / self.height)
         size = (width / WIDTH, height / self.height)
-        style = {"lw": 0, "transform": self.figure.transFigure, **style}
+        style = {"lw": 0, "zorder": -1, "transform": self.figure.transFigure, **style}
         self.figure.patches.append(Rectangle(at, *size, **style))
 
     def axes(self, x: float, y: float, width: float, height: float) -> Axes:
@@ -115,7 +115,7 @@ def _encoded(sheet: Sheet) -> bytes:
     sheet.figure.savefig(raw, format="png", dpi=_DPI, facecolor=_PAGE, metadata={"Software": None})
     plt.close(sheet.figure)
     small = io.BytesIO()
-    Image.open(raw).convert("RGB").quantize(96).save(small, format="png", optimize=True)
+    Image.open(raw).convert("RGB").quantize(128).save(small, format="png", optimize=True)
     return small.getvalue()
 
 
@@ -129,8 +129,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--scrape", type=float, default=15, help="seconds between scrapes")
     given = parser.parse_args(arguments)
     step = max(given.scrape, given.seconds / 240)
-    source = Source(given.prometheus, Times(given.seconds, step, given.scrape))
-    given.picture.write_bytes(drawn(json.loads(given.dashboard.read_text("utf-8")), source))
+    with Source(given.prometheus, Times(given.seconds, step, given.scrape)) as source:
+        given.picture.write_bytes(drawn(json.loads(given.dashboard.read_text("utf-8")), source))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import httpx
 
@@ -32,6 +32,16 @@ class Source:
         self._url = url
         self._client = httpx.Client(timeout=30)
         self.times = times
+        self.until = time.time()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+
+    def refresh(self) -> None:
+        """Show the time until now."""
         self.until = time.time()
 
     def label_values(self, series: str, label: str) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -233,8 +233,7 @@ def draw_rows(sheet: Sheet, panel: Mapping[str, Any], answers: Answers, place: P
         style = styles.get(title, {})
         at = x + column * number
         sheet.text(at, y, title, weight="bold", size=8, color="#3b4147")
-        most = style.get("max") or max((float(row.get(name, 0)) for row in ordered
-                                        if name not in _labels(answers)), default=1) or 1  # fmt: skip
+        most = style.get("max") or _most(row.get(name) for row in ordered)
         for line, row in enumerate(ordered[: int(height // 20) - 1]):
             below = y + 20 * (line + 1)
             if number == 0:
@@ -242,8 +241,8 @@ def draw_rows(sheet: Sheet, panel: Mapping[str, Any], answers: Answers, place: P
             _cell(sheet, row.get(name), style, (at, below, column, 20), most)
 
 
-def _labels(answers: Answers) -> set[str]:
-    return {label for one in itertools.chain(*answers) for label in one.labels}
+def _most(values: Iterable[object]) -> float:
+    return max((value for value in values if isinstance(value, float)), default=1.0) or 1.0
 
 
 def _merged(answers: Answers) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from deploy.grafana import units
+from deploy.grafana.alarms import NAMES
 from service.metrics_catalogue import METRICS, Joined
 
 #: What a rate is taken over: Grafana chooses it by the scrape interval and the width of the graph.
@@ -20,6 +21,9 @@ RANGE: Final = "$__range"
 #: Variables that every metric can be filtered by, and those that some have a label for.
 EVERYWHERE: Final = ("job", "instance")
 BY_LABEL: Final = ("tenant", "sketch", "kind", "transport")
+
+#: The alerts of the service that fire.
+FIRING: Final = f'ALERTS{{alertstate="firing", alertname=~"{NAMES}"}}'
 
 #: How PromQL joins the replicas, by how the catalogue joins the workers of one.
 _JOINED: Final[dict[Joined, str]] = {
@@ -66,8 +70,24 @@ def _summed(inner: str, by: tuple[str, ...], how: str = "sum") -> str:
 
 
 def firing() -> Query:
-    """How many alerts fire."""
-    return Query('count(ALERTS{alertstate="firing"}) or vector(0)', units.COUNT)
+    """How many alerts of the service fire."""
+    return Query(f"count({FIRING}) or vector(0)", units.COUNT)
+
+
+def recorded(name: str, legend: str) -> Query:
+    """What a recording rule keeps by job, as it is."""
+    return Query(f'{name}{{job=~"$job"}}', units.COUNT, legend=legend)
+
+
+def over_budget(ratio: str, allowed: str, legend: str) -> Query:
+    """A recorded ratio by job, as a multiple of the recorded constant that is allowed."""
+    share_of = f"{recorded(ratio, legend).expr} / on() group_left() {allowed}"
+    return Query(share_of, units.COUNT, legend=legend)
+
+
+def setting(name: str, *by: str) -> Query:
+    """A setting that replicas were started with, of each worker."""
+    return level("sketchd_setting", *by, where=f'setting="{name}"')
 
 
 def versions() -> Query:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from deploy.grafana import queries, units
-from deploy.grafana.alarms import alarm
+from deploy.grafana.alarms import alarms
 from deploy.grafana.layout import Band
-from deploy.grafana.panels import GREEN, ORANGE, RED, Panel, heat, lines, number, steps
+from deploy.grafana.panels import GREEN, ORANGE, PLAIN, RED, Panel, heat, lines, number, steps
 from deploy.grafana.queries import Query, buckets, grown, level, quantile, rate, share
 
 UID: Final = "sketchd-store"
@@ -44,24 +44,29 @@ def bands() -> list[Band]:
 
 def _headline() -> list[tuple[int, Panel]]:
     failed = rate(_SECONDS, where=_FAULTS)
+    failing, slow = alarms("SketchdStoreFailing", "SketchdStoreSlow")
     return [
         (3, number(
             "Store", level("sketchd_store_up"), thresholds=steps((1, GREEN), base=RED), graph=False,
-            words={"1": "up", "0": "down"}, alarms=[alarm("StoreDown")],
+            words={"1": "up", "0": "down"}, alarms=alarms("SketchdStoreDown"),
             note="Down where any replica says so.",
         )),
         (3, number("Operations / s", rate(_SECONDS))),
         (3, number(
             "Failed", share(queries.or_zero(failed), rate(_SECONDS)), decimals=2,
-            thresholds=steps((0.001, ORANGE), (0.01, RED)),
+            thresholds=steps((1e-9, ORANGE), (failing.limit, RED)), alarms=[failing],
             note="The part of operations that the store did not answer.",
         )),
-        (3, number("Append p99", quantile(0.99, _SECONDS, where=f'{_APPEND}, outcome="ok"'))),
+        (3, number(
+            "Append p99", quantile(0.99, _SECONDS, where=f'{_APPEND}, outcome="ok"'),
+            thresholds=steps((slow.limit, RED), base=PLAIN), alarms=[slow],
+        )),
         (3, number("Read p99", quantile(0.99, _SECONDS, where=f'{_READ}, outcome="ok"'))),
         (3, number("Backlog", level(_BACKLOG), note="Coordinates.")),
         (3, number(
             "Failed compactions", grown(_COMPACTIONS, 'outcome="error"'), graph=False, decimals=0,
             thresholds=steps((1, ORANGE)), note="In the time shown.",
+            alarms=alarms("SketchdCompactionFailing"),
         )),
         (3, number("Idempotency keys", level("sketchd_idempotency_keys"))),
     ]  # fmt: skip
@@ -73,7 +78,7 @@ def _operations() -> Panel:
 
 def _slowest() -> Panel:
     return lines(
-        "Operations: how long they take, p99",
+        "Operation latency p99",
         quantile(0.99, _SECONDS, "operation").named(_BY_OPERATION),
         note="Estimated within buckets; those that failed included.",
     )
@@ -91,7 +96,11 @@ def _failures() -> Panel:
 
 
 def _backlog() -> Panel:
-    return lines("Backlog", level(_BACKLOG).named("coordinates"))
+    return lines(
+        "Coordinates that wait for compaction",
+        level(_BACKLOG).named("coordinates"),
+        alarms=alarms("SketchdBacklogGrowing"),
+    )
 
 
 def _growth() -> Panel:
@@ -101,6 +110,7 @@ def _growth() -> Panel:
         "Logs and states",
         Query(parts, units.BYTES, (_MEMORY,), "{{part}}"),
         note="Of all sketches. A log is compacted when it is about as large as the state.",
+        alarms=alarms("SketchdLogNearLimit", "SketchdLogFull"),
     )
 
 
@@ -110,12 +120,13 @@ def _compactions() -> Panel:
         queries.or_none(rate(_COMPACTIONS, "outcome"), "outcome").named("{{outcome}}"),
         stacked=True,
         note="`lost` and `held` are replicas that met; nothing is wrong.",
+        alarms=alarms("SketchdCompactionFailing"),
     )
 
 
 def _folds() -> Panel:
     return lines(
-        "Folds: how long they take",
+        "Fold latency",
         quantile(0.5, _FOLDS).named("p50"),
         quantile(0.99, _FOLDS).named("p99"),
     )

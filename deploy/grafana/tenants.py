@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Final
 
 from deploy.grafana import queries, units
-from deploy.grafana.alarms import alarm
+from deploy.grafana.alarms import alarm, alarms
 from deploy.grafana.layout import Band
 from deploy.grafana.panels import ORANGE, RED, Column, Panel, lines, number, rows, steps
 from deploy.grafana.queries import Query, counted, level, rate, total
@@ -25,6 +25,8 @@ _BY_TENANT: Final = "{{tenant}}"
 _LARGEST: Final = 20
 #: Series of the graph beside it.
 _SHOWN: Final = 8
+_NEAR_SKETCHES: Final = alarm("SketchdTenantNearSketchQuota")
+_NEAR_BYTES: Final = alarm("SketchdTenantNearBytesQuota")
 _UNLIMITED: Final = "no limit"
 
 
@@ -64,7 +66,8 @@ def _headline() -> list[tuple[int, Panel]]:
         (3, number(
             "Fullest quota", queries.largest(_quotas()), absent="no quotas",
             note="Of the tenants' quotas of sketches and of bytes, the one most used up.",
-            thresholds=steps((0.8, ORANGE), (0.9, RED)),
+            thresholds=steps((0.8, ORANGE), (_NEAR_BYTES.limit, RED)),
+            alarms=[_NEAR_SKETCHES, _NEAR_BYTES],
         )),
         (3, number(
             "Inexact sketches", total(inexact), thresholds=steps((1, ORANGE)), graph=False,
@@ -83,17 +86,18 @@ def _tenants() -> Panel:
         {"tenant": "Tenant"},
         [
             Column("Sketches", level("sketchd_sketches", "tenant")),
-            Column("Sketches allowed", _limit("sketches"), absent=_UNLIMITED),
+            Column("Sketch limit", _limit("sketches"), absent=_UNLIMITED),
             Column("Sketches used", _used("sketchd_sketches", "sketches"), bar=True,
-                   absent=_UNLIMITED),
+                   absent=_UNLIMITED, alarm=_NEAR_SKETCHES),
             Column("State", level(_BYTES, "tenant")),
-            Column("State allowed", _limit("state_bytes").measured(units.BYTES),
+            Column("State limit", _limit("state_bytes").measured(units.BYTES),
                    absent=_UNLIMITED),
-            Column("State used", _used(_BYTES, "state_bytes"), bar=True, absent=_UNLIMITED),
+            Column("State used", _used(_BYTES, "state_bytes"), bar=True, absent=_UNLIMITED,
+                   alarm=_NEAR_BYTES),
             Column("Log", _log_of_tenant()),
             Column("Inexact", level("sketchd_inexact_sketches", "tenant")),
-            Column("Coordinates / s allowed", _limit("updates_per_second"), absent=_UNLIMITED),
-            Column("Requests / s allowed", _limit("requests_per_second"), absent=_UNLIMITED),
+            Column("Coords / s limit", _limit("updates_per_second"), absent=_UNLIMITED),
+            Column("Requests / s limit", _limit("requests_per_second"), absent=_UNLIMITED),
         ],
         sort="State",
         note="As it is now. What each tenant uses of its rates is not known by tenant.",
@@ -120,7 +124,8 @@ def _fullness() -> Panel:
     return lines(
         "Quotas used up",
         _quotas().named("{{tenant}}, {{resource}}"),
-        alarm=alarm("TenantNearQuota"),
+        limit=_NEAR_BYTES.limit,
+        alarms=[_NEAR_SKETCHES, _NEAR_BYTES],
     )
 
 
@@ -128,6 +133,7 @@ def _inexact() -> Panel:
     return lines(
         "Inexact sketches by tenant",
         level("sketchd_inexact_sketches", "tenant").named(_BY_TENANT),
+        alarms=alarms("SketchdExactnessLost"),
     )
 
 
@@ -140,6 +146,12 @@ def _largest() -> Panel:
         query = level(_MEMORY, *each, where=part)
         return replace(query, expr=f"{query.expr} and on (tenant, sketch) {chosen}")
 
+    limit = queries.setting("max_log_bytes")
+    used = Query(
+        f"{only(_LOG).expr.join('()')} / on() group_left() {limit.expr}",
+        units.SHARE,
+        (_MEMORY, *limit.metrics),
+    )
     return rows(
         "Largest sketches",
         {"tenant": "Tenant", "sketch": "Sketch"},
@@ -147,6 +159,7 @@ def _largest() -> Panel:
             Column("Memory", Query(chosen, units.BYTES, (_MEMORY,)), bar=True),
             Column("State", only(_STATE), bar=True),
             Column("Log", only(_LOG), bar=True),
+            Column("Log's limit used", used, bar=True, alarm=alarm("SketchdLogNearLimit")),
         ],
         sort="Memory",
         note=f"The {_LARGEST} largest, as they are now, by state and log together.",
@@ -175,6 +188,7 @@ def _batches() -> Panel:
         rate("sketchd_update_batches_total", "kind", "outcome").named("{{kind}} {{outcome}}"),
         stacked=True,
         note="`unknown`: refused before its sketch was found.",
+        alarms=alarms("SketchdBatchesFailing"),
     )
 
 
