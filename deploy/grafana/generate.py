@@ -118,7 +118,8 @@ def built(name: str) -> dict[str, Any]:
     plain: dict[str, Any] = json.loads(json.dumps(made.build(), cls=JSONEncoder))
     for mark in plain["annotations"]["list"]:
         # Grafana reads these of Prometheus' annotations; the SDK's type does not know them.
-        mark |= {"titleFormat": "{{alertname}}", "textFormat": "{{severity}}", "step": "30s",
+        mark |= {"target": {"expr": mark["expr"], "interval": "30s", "refId": "Anno"},
+                 "titleFormat": "{{alertname}}", "textFormat": "{{severity}}", "step": "30s",
                  "tagKeys": "severity,tenant,instance"}  # fmt: skip
     return plain
 
