@@ -97,11 +97,14 @@ def lines(
     limit: float | None = None,
     unit: str = "",
     aside: bool = False,
+    logarithmic: bool = False,
+    whole: bool = False,
 ) -> timeseries.Panel:
     """Series over time.
 
     limit: drawn as a dashed line. unit: where the queries have several that can share an axis.
-    aside: the legend stands at the right, a line for each series.
+    aside: the legend stands at the right, a line for each series. logarithmic: the axis, which
+    else begins at 0. whole: of numbers that have no fractions.
     """
     panel = (
         timeseries.Panel()
@@ -110,7 +113,6 @@ def lines(
         .datasource(SOURCE)
         .targets([_target(query, number) for number, query in enumerate(queries)])
         .unit(unit or _unit(queries))
-        .min(0)
         .color_scheme(_colour(dashboard.FieldColorModeId.PALETTE_CLASSIC))
         .draw_style(common.GraphDrawStyle.LINE)
         .line_interpolation(common.LineInterpolation.LINEAR)
@@ -125,6 +127,14 @@ def lines(
             .sort(common.SortOrder.DESCENDING)
         )
     )
+    if logarithmic:
+        panel.scale_distribution(
+            common_builders.ScaleDistributionConfig().type(common.ScaleDistribution.LOG).log(10)
+        )
+    else:
+        panel.min(0)
+    if whole:
+        panel.decimals(0)
     if stacked:
         panel.stacking(common_builders.StackingConfig().mode(common.StackingMode.NORMAL).group("A"))
     if limit is not None:
@@ -145,6 +155,8 @@ def _legend(aside: bool) -> common_builders.VizLegendOptions:
 
 def _draw_limit(panel: timeseries.Panel, limit: float) -> None:
     panel.thresholds(steps((limit, RED), base="transparent"))
+    # The line is to be seen also where everything is far below.
+    panel.axis_soft_max(limit * 1.2)
     panel.thresholds_style(
         common_builders.GraphThresholdsStyleConfig().mode(common.GraphTresholdsStyleMode.DASHED)
     )
@@ -285,7 +297,7 @@ def _column_properties(column: Column) -> list[dashboard.DynamicConfigValue]:
         cell: dict[str, Any] = {"type": "gauge", "mode": "basic", "valueDisplayMode": "text"}
         found += [value("custom.cellOptions", cell), value("min", 0)]
     if column.query.unit == "percentunit":
-        found.append(value("max", 1))
+        found += [value("max", 1), value("decimals", 1)]
     if column.alarm is not None:
         limit = {"mode": "absolute", "steps": [
             {"color": "blue", "value": None}, {"color": RED, "value": column.alarm.limit},

@@ -115,7 +115,7 @@ def _encoded(sheet: Sheet) -> bytes:
     sheet.figure.savefig(raw, format="png", dpi=_DPI, facecolor=_PAGE, metadata={"Software": None})
     plt.close(sheet.figure)
     small = io.BytesIO()
-    Image.open(raw).convert("RGB").quantize(128).save(small, format="png", optimize=True)
+    Image.open(raw).convert("RGB").quantize(256).save(small, format="png", optimize=True)
     return small.getvalue()
 
 

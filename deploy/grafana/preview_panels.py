@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from deploy.grafana.preview_data import Series
 from deploy.grafana.preview_units import shown
@@ -54,7 +54,7 @@ def _axes(sheet: Sheet, place: Place, unit: str) -> Axes:
         axes.spines[side].set_visible(False)
     axes.grid(color=_GRID, lw=0.7)
     axes.set_axisbelow(True)
-    axes.tick_params(length=0, labelsize=7, labelcolor=_FAINT)
+    axes.tick_params(which="both", length=0, labelsize=7, labelcolor=_FAINT)
     axes.yaxis.set_major_locator(MaxNLocator(4))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: shown(value, unit)))
     axes.xaxis.set_major_locator(MaxNLocator(5))
@@ -90,20 +90,39 @@ def draw_lines(sheet: Sheet, panel: Mapping[str, Any], answers: Answers, place: 
         _stack(axes, every)
     else:
         for one, colour in zip(every, itertools.cycle(_PALETTE), strict=False):
-            axes.plot(_days(one), one.values, color=colour, lw=1.1)
-            axes.fill_between(_days(one), one.values, color=colour, alpha=0.08, lw=0)
-    axes.set_ylim(bottom=0)
-    if axes.get_ylim()[1] <= 1e-9 or not np.isfinite(_all_values(every)).any():
-        axes.set_ylim(0, 1)
-    if "thresholdsStyle" in defaults["custom"]:
-        limit = defaults["thresholds"]["steps"][-1]["value"]
-        axes.set_ylim(top=max(axes.get_ylim()[1], limit * 1.1))
-        axes.axhline(limit, color=_NAMED["red"], lw=1, ls=(0, (6, 4)))
+            axes.plot(*_gapped(one), color=colour, lw=1.1)
+    _scale(axes, defaults, every)
     axes.margins(x=0)
 
 
-def _all_values(every: Sequence[Series]) -> np.ndarray[Any, Any]:
-    return np.concatenate([np.array(one.values) for one in every])
+def _gapped(one: Series) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Days and values, with nothing where points are missing: there no line is drawn."""
+    days, values = _days(one), np.array(one.values)
+    if len(days) < 3:
+        return days, values
+    holes = np.flatnonzero(np.diff(days) > 1.5 * np.diff(days).min()) + 1
+    return np.insert(days, holes, days[holes - 1]), np.insert(values, holes, np.nan)
+
+
+def _scale(axes: Axes, defaults: Mapping[str, Any], every: Sequence[Series]) -> None:
+    """The vertical axis: where it begins and ends, its ticks, and the limit across it."""
+    custom = defaults["custom"]
+    if custom.get("scaleDistribution", {}).get("type") == "log":
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(
+            FuncFormatter(lambda value, _: shown(value, defaults["unit"]))
+        )
+        axes.yaxis.set_minor_formatter(NullFormatter())
+    else:
+        highest = max((value for one in every for value in one.values if math.isfinite(value)),
+                      default=0.0)  # fmt: skip
+        axes.set_ylim(0, axes.get_ylim()[1] if highest > 0 else custom.get("axisSoftMax", 1))
+    if defaults.get("decimals") == 0:
+        axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+    if "thresholdsStyle" in custom:
+        axes.set_ylim(top=max(axes.get_ylim()[1], custom["axisSoftMax"]))
+        limit = defaults["thresholds"]["steps"][-1]["value"]
+        axes.axhline(limit, color=_NAMED["red"], lw=1, ls=(0, (6, 4)))
 
 
 def _stack(axes: Axes, every: Sequence[Series]) -> None:
@@ -264,7 +283,7 @@ def _cell(sheet: Sheet, value: object, style: Mapping[str, Any], place: Place, m
         return
     number = float(str(value))
     colour = _colour(style, number) if "thresholds" in style else _NAMED["blue"]
-    text = shown(number, str(style["unit"]))
+    text = shown(number, str(style["unit"]), style.get("decimals"))
     if "custom.cellOptions" not in style:
         sheet.text(x, y, text, size=8)
         return

@@ -164,11 +164,6 @@ def by(query: Query, *labels: str) -> Query:
     return replace(query, expr=f"sum by ({', '.join(labels)}) ({query.expr})")
 
 
-def top(most: int, query: Query) -> Query:
-    """The largest series of a query, at each moment."""
-    return replace(query, expr=f"topk({most}, {query.expr})")
-
-
 def largest(query: Query) -> Query:
     """The largest of a query's series."""
     return replace(query, expr=f"max({query.expr})")

@@ -193,6 +193,7 @@ def _latency(what: str, metric: str, limit: float | None = None) -> Panel:
         quantile(0.5, metric, "transport", where=_OK).named(f"{_BY_TRANSPORT} p50"),
         quantile(0.99, metric, "transport", where=_OK).named(f"{_BY_TRANSPORT} p99"),
         limit=limit,
+        logarithmic=True,
         alarms=_LATENCY if limit is not None else (),
         note="Of those that succeeded. Estimated within buckets: a value between two bounds is "
         "taken to be spread evenly.",
@@ -239,6 +240,7 @@ def _queues() -> list[tuple[int, Panel]]:
                 threads.named("threads"),
                 note="Waiting for a thread or running; threads are of each worker.",
                 alarms=alarms("SketchdPoolSaturated"),
+                whole=True,
             ),
         ),
         (6, lines("Bodies held", bodies.named(by_instance))),
@@ -249,6 +251,7 @@ def _queues() -> list[tuple[int, Panel]]:
                 workers.named(by_instance),
                 queries.setting("workers").named("wanted of each"),
                 alarms=alarms("SketchdWorkersDying", "SketchdWorkersMissing"),
+                whole=True,
             ),
         ),
         (6, lines("Running for", age.named(by_instance), alarms=alarms("SketchdRestarting"))),

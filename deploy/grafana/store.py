@@ -81,6 +81,7 @@ def _slowest() -> Panel:
         "Operation latency p99",
         quantile(0.99, _SECONDS, "operation").named(_BY_OPERATION),
         note="Estimated within buckets; those that failed included.",
+        logarithmic=True,
     )
 
 
@@ -129,6 +130,7 @@ def _folds() -> Panel:
         "Fold latency",
         quantile(0.5, _FOLDS).named("p50"),
         quantile(0.99, _FOLDS).named("p99"),
+        logarithmic=True,
     )
 
 

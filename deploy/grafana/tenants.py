@@ -23,8 +23,8 @@ _LOG: Final = 'part="log"'
 _BY_TENANT: Final = "{{tenant}}"
 #: Rows of the table of sketches.
 _LARGEST: Final = 20
-#: Series of the graph beside it.
-_SHOWN: Final = 8
+#: Sketches of the graph beside it.
+_SHOWN: Final = 5
 _NEAR_SKETCHES: Final = alarm("SketchdTenantNearSketchQuota")
 _NEAR_BYTES: Final = alarm("SketchdTenantNearBytesQuota")
 _UNLIMITED: Final = "no limit"
@@ -134,6 +134,7 @@ def _inexact() -> Panel:
         "Inexact sketches by tenant",
         level("sketchd_inexact_sketches", "tenant").named(_BY_TENANT),
         alarms=alarms("SketchdExactnessLost"),
+        whole=True,
     )
 
 
@@ -167,12 +168,18 @@ def _largest() -> Panel:
 
 
 def _memory() -> Panel:
+    seen = queries.selected(_MEMORY)
+    parts = "max by (tenant, sketch, part) ({})"
     return lines(
         "Memory of sketches over time",
-        queries.top(_SHOWN, level(_MEMORY, "tenant", "sketch", "part")).named(
-            "{{tenant}}/{{sketch}} {{part}}"
+        Query(
+            f"{parts.format(seen)} and on (tenant, sketch) "
+            f"topk({_SHOWN}, sum by (tenant, sketch) ({parts.format(f'{seen} @ end()')}))",
+            units.BYTES,
+            (_MEMORY,),
+            "{{tenant}}/{{sketch}} {{part}}",
         ),
-        note=f"The {_SHOWN} largest parts; choose sketches above.",
+        note=f"Of the {_SHOWN} that are the largest in the end; choose others above.",
     )
 
 
