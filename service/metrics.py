@@ -32,6 +32,9 @@ UNKNOWN: Final = "unknown"
 SHOWN_SETTINGS: Final = (
     "workers", "pool_threads", "pool_queue", "cache_bytes", "max_bodies_bytes", "max_log_bytes",
 )  # fmt: skip
+#: Refusals of which the first one matters: their series are there from the start, for a series
+#: that begins with 1 has not grown.
+_ALERTED_REASONS: Final = ("internal", "stored_data_damaged", "backlog_full", "overloaded")
 #: Methods that routes have; what else a client may write is one label.
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 #: What a request asked for that was timed, or should have been.
@@ -117,10 +120,13 @@ class Metrics:
         self._keys = self._gauge("sketchd_idempotency_keys")
         self._fold_seconds = self._histogram("sketchd_fold_duration_seconds")
         self._compactions = self._counter("sketchd_compactions_total")
+        self._compactions.labels("error")
         self._store_seconds = self._histogram("sketchd_store_duration_seconds")
         self._store_up = self._gauge("sketchd_store_up")
         self._ready = self._gauge("sketchd_ready")
         self._rejected = self._counter("sketchd_rejected_total")
+        for reason in _ALERTED_REASONS:
+            self._rejected.labels(reason)
         self._http_requests = self._counter("sketchd_http_requests_total")
         self._grpc_requests = self._counter("sketchd_grpc_requests_total")
         self._grpc_messages = self._counter("sketchd_grpc_messages_total")

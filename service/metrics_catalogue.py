@@ -52,8 +52,9 @@ METRICS: Final[dict[str, Described]] = {
         "histogram",
         "Seconds from the receipt of an update to its durable answer, each part of a batch "
         "request on its own; those that failed included.",
-        "The 99th percentile of outcome `ok` stays above what your producers wait for.",
+        "More than one in a hundred of outcome `ok` takes longer than the objective, 100 ms.",
         ("transport", "kind", "outcome"), buckets=_REQUEST_BUCKETS,
+        alerts=("SketchdLatencyBudgetBurningFast", "SketchdLatencyBudgetBurningSlowly"),
     ),
     "sketchd_sample_duration_seconds": Described(
         "histogram",
@@ -68,30 +69,35 @@ METRICS: Final[dict[str, Described]] = {
     ),
     "sketchd_update_batches_total": Described(
         "counter", "Update batches answered, by outcome.",
-        "More than a hundredth of the batches end as `unavailable` or `error` over five minutes.",
+        "More than a twentieth of the batches end as `unavailable` or `error` for ten minutes.",
         ("kind", "outcome"),
+        alerts=("SketchdBatchesFailing",),
     ),
     "sketchd_sketch_memory_bytes": Described(
         "gauge",
         "Bytes of a sketch's folded state, and of its log since the checkpoint (part state, "
         "log); the largest sketches by name, the rest of a tenant summed as "
         f'"{OTHER}".',
-        "A sketch's `log` part stays above half of SKETCHD_MAX_LOG_BYTES: at the whole its "
+        "A sketch's `log` part stays above 60% of SKETCHD_MAX_LOG_BYTES: at the whole its "
         "updates are refused.",
         ("tenant", "sketch", "part"), joined="usage",
+        alerts=("SketchdLogNearLimit",),
     ),
     "sketchd_sketches": Described(
         "gauge", "Sketches of a tenant.", "It comes near the tenant's quota.", ("tenant",),
         joined="usage",
+        alerts=("SketchdTenantNearSketchQuota",),
     ),
     "sketchd_tenant_state_bytes": Described(
         "gauge", "Bytes of the folded states of all sketches of a tenant.",
         "It comes near the tenant's quota of bytes.", ("tenant",), joined="usage",
+        alerts=("SketchdTenantNearBytesQuota",),
     ),
     "sketchd_tenant_quota": Described(
         "gauge",
         "A tenant's limit, by the name of its quota's field; no series where none is set.",
         "None; what there is of it comes near.", ("tenant", "resource"), joined="usage",
+        alerts=("SketchdTenantNearSketchQuota", "SketchdTenantNearBytesQuota"),
     ),
     "sketchd_inexact_sketches": Described(
         "gauge",
@@ -99,10 +105,12 @@ METRICS: Final[dict[str, Described]] = {
         "they answer may be wrong altogether.",
         "It grows: somebody sends numbers too large for the sketch's quantum.", ("tenant",),
         joined="usage",
+        alerts=("SketchdExactnessLost",),
     ),
     "sketchd_log_backlog_updates": Described(
         "gauge", "Coordinates logged and not yet compacted, over everything.",
-        "It keeps growing for an hour: compaction does not keep up.", joined="usage",
+        "It doubles within an hour: compaction does not keep up.", joined="usage",
+        alerts=("SketchdBacklogGrowing",),
     ),
     "sketchd_idempotency_keys": Described(
         "gauge", "Idempotency keys remembered.",
@@ -118,46 +126,59 @@ METRICS: Final[dict[str, Described]] = {
         "Compactions ended: ok, lost (another was first), held (another has the lease), gone "
         "(the sketch was deleted), error.",
         "`error` grows for ten minutes.", ("outcome",),
+        alerts=("SketchdCompactionFailing",),
     ),
     "sketchd_store_duration_seconds": Described(
         "histogram", "Seconds of one store operation; those that failed included.",
         "The 99th percentile of `append` stays above a tenth of a second.",
         ("operation", "outcome"), buckets=_STORE_BUCKETS,
+        alerts=("SketchdStoreFailing", "SketchdStoreSlow"),
     ),
     "sketchd_store_up": Described(
         "gauge", "Whether the store answered last time it was asked (1 or 0).",
         "It is 0 for a minute: nothing can be served.", joined="store",
+        alerts=("SketchdStoreDown", "SketchdNoReplicaReady"),
     ),
     "sketchd_ready": Described(
         "gauge",
         "Whether /readyz would say that requests can be served, as last found out (1 or 0); of "
         "several workers the least.",
         "It is 0 for minutes: balancers send this replica nothing.", joined="least",
+        alerts=("SketchdNoReplicaReady", "SketchdNotReady"),
     ),
     "sketchd_rejected_total": Described(
         "counter",
         "Requests, and parts of batch requests, answered with a problem, by the problem's code.",
-        "`store_unavailable`, `backlog_full`, `overloaded` or `internal` grow for five minutes.",
+        "`backlog_full` or `overloaded` grow for ten minutes, `internal` or "
+        "`stored_data_damaged` at all.",
         ("reason",),
+        alerts=(
+            "SketchdOverloaded", "SketchdInternalErrors", "SketchdStoredDataDamaged",
+            "SketchdLogFull",
+        ),
     ),
     "sketchd_http_requests_total": Described(
         "counter",
         "HTTP requests ended, by template of their route "
         f'("{UNMATCHED}" where there is none), method and class of status ("none" where the '
         "client left before an answer began).",
-        "More than a hundredth of the requests are `5xx` over five minutes.",
+        "More than one in a thousand requests for sketches are `5xx`, at a pace that spends the "
+        "month's budget early.",
         ("route", "method", "status"),
+        alerts=("SketchdErrorBudgetBurningFast", "SketchdErrorBudgetBurningSlowly"),
     ),
     "sketchd_grpc_requests_total": Described(
         "counter",
         "RPCs ended, by method and gRPC code; a stream is one, whatever its messages.",
-        "More than a hundredth of the RPCs are `INTERNAL` or `UNAVAILABLE` over five minutes.",
+        "`INTERNAL` and `UNAVAILABLE` count with the `5xx` of HTTP.",
         ("method", "code"),
+        alerts=("SketchdErrorBudgetBurningFast", "SketchdErrorBudgetBurningSlowly"),
     ),
     "sketchd_grpc_messages_total": Described(
         "counter", "Messages of UpdateStream and SampleStream answered, by gRPC code.",
-        "More than a hundredth of them are `INTERNAL` or `UNAVAILABLE` over five minutes.",
+        "`INTERNAL` and `UNAVAILABLE` count with the `5xx` of HTTP.",
         ("method", "code"),
+        alerts=("SketchdErrorBudgetBurningFast", "SketchdErrorBudgetBurningSlowly"),
     ),
     "sketchd_bodies_in_flight_bytes": Described(
         "gauge", "Bytes of request bodies held now.",
@@ -170,31 +191,37 @@ METRICS: Final[dict[str, Described]] = {
     "sketchd_pool_jobs": Described(
         "gauge", "Jobs waiting for a thread of the pool or running.",
         "It stays above the number of threads: the processors are what is short.",
+        alerts=("SketchdPoolSaturated",),
     ),
     "sketchd_event_loop_lag_seconds": Described(
         "histogram", "Seconds that the event loop woke later than it was asked to, four times a "
         "second.",
-        "The 99th percentile stays above 50 ms: something computes where it should wait.",
+        "The 99th percentile stays above 100 ms: something computes where it should wait.",
         buckets=_LAG_BUCKETS,
+        alerts=("SketchdEventLoopLag",),
     ),
     "sketchd_workers": Described(
         "gauge", "Worker processes that serve.",
         "It is below SKETCHD_WORKERS for a minute.",
+        alerts=("SketchdWorkersMissing", "SketchdPoolSaturated"),
     ),
     "sketchd_worker_restarts_total": Described(
         "counter", "Workers that ended by themselves and were replaced.",
         "It grows at all: the log says why.",
+        alerts=("SketchdWorkersDying",),
     ),
     "sketchd_setting": Described(
         "gauge",
         "Settings that other metrics are compared with, as this service was started; limits of "
         "memory, queues and threads are of each worker.",
         "None.", ("setting",), joined="same",
+        alerts=("SketchdLogNearLimit", "SketchdWorkersMissing", "SketchdPoolSaturated"),
     ),
     "sketchd_build_info": Described(
         "gauge", "Always 1; the version is its label.",
         "Several versions are seen for longer than an upgrade takes.", ("version",),
         joined="same",
+        alerts=("SketchdSeveralVersions",),
     ),
     "process_cpu_seconds_total": Described(
         "counter", "Seconds of processors used by all workers, those that have ended included.",
@@ -208,14 +235,17 @@ METRICS: Final[dict[str, Described]] = {
     "process_open_fds": Described(
         "gauge", "File descriptors open in the worker that has the most.",
         "It comes near `process_max_fds`: connections would be refused.", joined="most",
+        alerts=("SketchdFileDescriptorsNearLimit",),
     ),
     "process_max_fds": Described(
         "gauge", "File descriptors that a worker may have open.",
         "None; beside `process_open_fds` it tells how many are left.", joined="least",
+        alerts=("SketchdFileDescriptorsNearLimit",),
     ),
     "process_start_time_seconds": Described(
         "gauge", "When the worker that has served the longest was started, since the epoch.",
         "It changes several times within an hour.", joined="least",
+        alerts=("SketchdRestarting",),
     ),
 }  # fmt: skip
 
@@ -225,5 +255,7 @@ def markdown() -> str:
     lines = ["| metric | type | labels | meaning | alert when |", "| --- | --- | --- | --- | --- |"]
     for name, one in METRICS.items():
         labels = ", ".join(f"`{label}`" for label in one.labels)
-        lines.append(f"| `{name}` | {one.kind} | {labels} | {one.meaning} | {one.alert} |")
+        links = ", ".join(f"[{alert}](runbook.md#{alert.lower()})" for alert in one.alerts)
+        when = f"{one.alert} {links}" if links else one.alert
+        lines.append(f"| `{name}` | {one.kind} | {labels} | {one.meaning} | {when} |")
     return "\n".join(lines) + "\n"
