@@ -13,14 +13,14 @@ TEST_PROCESSES ?= 2
 BENCHMARKS := $(filter-out __init__ calibrate,$(basename $(notdir $(wildcard benchmarks/*.py))))
 IN_VENV := $(VENV)/bin/python
 INSTALL := $(IN_VENV) -m pip install --quiet --disable-pip-version-check
-PACKAGES := service sketch_core tests $(if $(wildcard benchmarks/*.py),benchmarks)
+PACKAGES := service sketch_core tests deploy $(if $(wildcard benchmarks/*.py),benchmarks)
 COMPILE := build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 \
 	--fork-strategy fewest --generate-hashes --only-binary :all: \
 	--no-emit-index-url --no-header --no-annotate $(UPGRADE)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run demo attention test system-packages lint test-long mutants calibrate bench screenshots proto lock clean
+.PHONY: help run demo attention test system-packages lint test-long mutants calibrate bench screenshots proto dashboards lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -75,6 +75,9 @@ screenshots: system-packages $(VENV)/.installed-dev ## take the documents' pictu
 
 proto: $(VENV)/.installed-dev ## generate service/protos again from the .proto
 	$(IN_VENV) -m service.protos.generate service/protos
+
+dashboards: $(VENV)/.installed-dev ## generate deploy/grafana/dashboards again from the metrics and alerts
+	$(IN_VENV) -m deploy.grafana.generate
 
 lock: build/lock/bin/uv ## resolve requirements/*.txt again (UPGRADE=--upgrade for newer versions)
 	$(COMPILE) -o requirements/lock.txt requirements/lock.in
