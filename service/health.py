@@ -28,6 +28,7 @@ class Health:
     def __init__(self, ping: Callable[[], Awaitable[None]]) -> None:
         self._ping = ping
         self._started = False
+        self._leaving = False
         self._draining = False
         self._stopping = asyncio.Event()
         self._under_way = 0
@@ -40,6 +41,11 @@ class Health:
         return self._under_way
 
     @property
+    def leaving(self) -> bool:
+        """Whether it has begun to stop or soon will: not ready, though requests are still taken."""
+        return self._leaving
+
+    @property
     def draining(self) -> bool:
         """Whether the service has begun to stop."""
         return self._draining
@@ -48,8 +54,13 @@ class Health:
         """The store has answered: let traffic come."""
         self._started = True
 
+    def leave(self) -> None:
+        """Tell balancers to send no more; what they send all the same is served as ever."""
+        self._leaving = True
+
     def drain(self) -> None:
-        """Tell balancers to send no more."""
+        """Begin to stop: streams end, and balancers are told."""
+        self._leaving = True
         self._draining = True
         self._stopping.set()
 
@@ -71,7 +82,7 @@ class Health:
 
     async def check(self) -> None:
         """Return when requests can be served; raises Unavailable with the reason."""
-        if self._draining:
+        if self._leaving:
             raise NotReady("the service is stopping")
         if not self._started:
             raise NotReady("the service is starting")
