@@ -148,6 +148,7 @@ def serve_on(settings: Settings, ports: Ports, worker: WorkerEnd | None = None) 
         log_config=None,
         access_log=False,
         server_header=False,
+        timeout_keep_alive=settings.keep_alive_seconds,  # type: ignore[arg-type] # goes to call_later
         timeout_graceful_shutdown=int(settings.drain_seconds + _DRAIN_MARGIN_SECONDS),
     )
     config.load()

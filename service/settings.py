@@ -16,11 +16,11 @@ from typing import Any, Final
 from service.settings_knobs import (
     PREFIX,
     InvalidSetting,
-    Knob,
     byte_count,
     check,
     check_secret,
     count,
+    document_of,
     knob,
     parse,
     seconds,
@@ -150,6 +150,12 @@ class Settings:
         10.0,
         "How long a connection may take for the head of a request; for gRPC, until it speaks "
         "HTTP/2.",
+        1e-3,
+    )
+    keep_alive_seconds: float = seconds(
+        5.0,
+        "How long a connection of HTTP without a request stays open; behind a balancer, longer "
+        "than it keeps one, or it sends a request into a connection that is just being closed.",
         1e-3,
     )
     max_head_bytes: int = knob(
@@ -382,26 +388,6 @@ def unrecognised(environ: Mapping[str, str]) -> list[str]:
     return sorted(key for key in environ if key.startswith(PREFIX) and key not in known)
 
 
-def _shown(value: object) -> str:
-    if isinstance(value, float):
-        return str(int(value)) if value.is_integer() else str(value)
-    return str(value)
-
-
 def markdown() -> str:
     """docs/settings.md, rendered from the fields."""
-    lines = [
-        "# Settings",
-        "",
-        "Rendered from `service/settings.py`; a test keeps the two equal. Options of the command",
-        "line win over the environment, which wins over the default.",
-        "",
-        "| variable | default | unit | meaning |",
-        "| --- | --- | --- | --- |",
-    ]
-    for item in dataclasses.fields(Settings):
-        what: Knob = item.metadata["knob"]
-        meaning = what.meaning + (f" One of {', '.join(what.words)}." if what.words else "")
-        default = f"`{_shown(item.default)}`" if item.default != "" else "none"
-        lines.append(f"| `{variable(item.name)}` | {default} | {what.unit} | {meaning} |")
-    return "\n".join(lines) + "\n"
+    return document_of(Settings)

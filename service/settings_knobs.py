@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -97,3 +98,28 @@ def parse(name: str, kind: str, text: str) -> object:
     if not math.isfinite(value):
         raise InvalidSetting(f"{variable(name)} must be finite, not {text!r}")
     return value
+
+
+def document_of(settings: type) -> str:
+    """A Markdown page with a row for each field of a class of knobs."""
+    lines = [
+        "# Settings",
+        "",
+        "Rendered from `service/settings.py`; a test keeps the two equal. Options of the command",
+        "line win over the environment, which wins over the default.",
+        "",
+        "| variable | default | unit | meaning |",
+        "| --- | --- | --- | --- |",
+    ]
+    for item in dataclasses.fields(settings):
+        what: Knob = item.metadata["knob"]
+        meaning = what.meaning + (f" One of {', '.join(what.words)}." if what.words else "")
+        default = f"`{_shown(item.default)}`" if item.default != "" else "none"
+        lines.append(f"| `{variable(item.name)}` | {default} | {what.unit} | {meaning} |")
+    return "\n".join(lines) + "\n"
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() else str(value)
+    return str(value)
