@@ -41,7 +41,7 @@ def example() -> dict[str, str]:
 
 
 #: What somebody has to fill in.
-SECRETS: Final = {
-    name: "0123456789abcdef0123456789abcdef"
-    for name in ("REDIS_PASSWORD", "SKETCHD_BOOTSTRAP_ADMIN_KEY", "GRAFANA_ADMIN_PASSWORD")
-}
+SECRETS: Final = dict.fromkeys(
+    ("REDIS_PASSWORD", "SKETCHD_BOOTSTRAP_ADMIN_KEY", "GRAFANA_ADMIN_PASSWORD"),
+    "0123456789abcdef0123456789abcdef",
+)
