@@ -49,13 +49,21 @@ class Replica:
         }
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
-        """Start it, and wait until it is ready."""
+    def spawn(self) -> None:
+        """Start it; it may not be ready yet."""
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
                 [*ENDS_WITH_PARENT, sys.executable, "-m", "service", "serve"],
                 cwd=ROOT, env=self._environment, stdout=log, stderr=log,
             )  # fmt: skip
+
+    def start(self) -> None:
+        """Start it, and wait until it is ready."""
+        self.spawn()
+        self.wait()
+
+    def wait(self) -> None:
+        """Until it is ready."""
         until(self._ready, f"{self.address} is ready")
 
     def _ready(self) -> bool:
@@ -182,7 +190,9 @@ def balanced(folder: Path, store: str, count: int) -> Iterator[Balanced]:
     made = Balanced(folder, store, count)
     try:
         for one in made.replicas:
-            one.start()
+            one.spawn()
+        for one in made.replicas:
+            one.wait()
         made.know(*made.replicas)
         made.balance()
         if count:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-import yaml
+import yaml  # type: ignore[import-untyped]
 
 from tests.tidy.tree import ROOT
 

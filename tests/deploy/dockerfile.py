@@ -62,7 +62,8 @@ def stages(text: str) -> list[Stage]:
             found[-1].steps.append((name, rest))
         else:
             assert name == "ARG", name
-            defaults.update([rest.split("=", 1)])
+            argument, _, default = rest.partition("=")
+            defaults[argument] = default
     return found
 
 
