@@ -40,6 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from service.attention import main as attention
 
         return attention(given[1:])
+    if given[:1] == ["health"]:
+        from service.cli_health import main as health
+
+        return health(given[1:])
     options = _parser().parse_args(given)
     if options.command == "version":
         from service.app import version
@@ -95,6 +99,7 @@ def _parser() -> argparse.ArgumentParser:
         help=f"processes that share the ports (default {defaults.workers}) [SKETCHD_WORKERS]",
     )
     add_commands(commands)
+    commands.add_parser("health", help="ask a running service whether it is alive or ready")
     commands.add_parser("demo", help="stream real attention keys in, sample, compare, plot")
     commands.add_parser("bench", help="put load on a service and measure it")
     commands.add_parser("attention", help="attention of a real transformer, start to end")

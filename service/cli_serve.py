@@ -10,6 +10,7 @@ import gc
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable
 from types import FrameType
 from typing import Final
@@ -62,6 +63,8 @@ class Server(uvicorn.Server):
         self._announce = announce
         self._alone = alone
         self._rpcs = rpcs
+        #: When, on the monotonic clock, notice has been given for long enough.
+        self._stop_at: float | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to accept, then say so."""
@@ -96,9 +99,24 @@ class Server(uvicorn.Server):
 
         Leaving at once is safe: whatever was acknowledged is durable already.
         """
-        if self.should_exit and self._alone:
+        if self._runtime.health.leaving and self._alone:
             logs.leave_now(128 + sig)
-        self.stop()
+        self.leave()
+
+    def leave(self) -> None:
+        """Give notice, then finish what is under way."""
+        self._runtime.health.leave()
+        notice = self._runtime.settings.notice_seconds
+        if not notice:
+            self.stop()
+        elif self._stop_at is None:
+            self._stop_at = time.monotonic() + notice
+
+    async def on_tick(self, counter: int) -> bool:
+        """Stop when notice has been given for long enough; uvicorn asks ten times a second."""
+        if self._stop_at is not None and time.monotonic() >= self._stop_at:
+            self.stop()
+        return await super().on_tick(counter)
 
     def stop(self) -> None:
         """Finish what is under way."""
@@ -132,6 +150,7 @@ def serve_on(settings: Settings, ports: Ports, worker: WorkerEnd | None = None) 
         log_config=None,
         access_log=False,
         server_header=False,
+        timeout_keep_alive=settings.keep_alive_seconds,  # type: ignore[arg-type] # goes to call_later
         timeout_graceful_shutdown=int(settings.drain_seconds + _DRAIN_MARGIN_SECONDS),
     )
     config.load()

@@ -36,7 +36,7 @@ _LOG: Final = logging.getLogger("sketchd.workers")
 #: A worker's counters are asked for this often, so that no more is lost when it is killed.
 _REMEMBER_SECONDS: Final = 1.0
 _LONGEST_PAUSE_SECONDS: Final = 60.0
-#: Beyond the drain: what closing the store may take before a worker is killed.
+#: Beyond notice and drain: what closing the store may take before a worker is killed.
 _STOP_MARGIN_SECONDS: Final = 5.0
 _CODE: Final = str(Path(__file__).resolve().parent.parent)
 _RESTARTS: Final = "sketchd_worker_restarts_total"
@@ -259,7 +259,8 @@ class Supervisor:
     async def _end(self, places: list[asyncio.Task[None]]) -> None:
         self._stopping.set()
         self._pass_on(signal.SIGTERM)
-        patience = self._settings.drain_seconds + _STOP_MARGIN_SECONDS
+        settings = self._settings
+        patience = settings.notice_seconds + settings.drain_seconds + _STOP_MARGIN_SECONDS
         _, late = await asyncio.wait(places, timeout=patience)
         if late:
             _LOG.error("%d workers did not stop within %g s and are killed", len(late), patience)

@@ -42,6 +42,7 @@ class Health:
         self._was_ready: bool | None = None
         self._judged_at = float("-inf")
         self._started = False
+        self._leaving = False
         self._draining = False
         self._stopping = asyncio.Event()
         self._under_way = 0
@@ -54,6 +55,11 @@ class Health:
         return self._under_way
 
     @property
+    def leaving(self) -> bool:
+        """Whether it has begun to stop or soon will: not ready, though requests are still taken."""
+        return self._leaving
+
+    @property
     def draining(self) -> bool:
         """Whether the service has begun to stop."""
         return self._draining
@@ -62,10 +68,15 @@ class Health:
         """The store has answered: let traffic come."""
         self._started = True
 
-    def drain(self) -> None:
-        """Tell balancers to send no more."""
-        self._draining = True
+    def leave(self) -> None:
+        """Tell balancers to send no more; what they send all the same is served as ever."""
+        self._leaving = True
         self._told(False)
+
+    def drain(self) -> None:
+        """Begin to stop: streams end, and balancers are told."""
+        self.leave()
+        self._draining = True
         self._stopping.set()
 
     async def stopping(self) -> None:
@@ -91,7 +102,7 @@ class Health:
         except ServiceError as failure:
             self._judged(False, failure.detail)
             raise
-        self._judged(not self._draining)  # which may have begun while the store was asked
+        self._judged(not self._leaving)  # which may have begun while the store was asked
 
     async def judge(self, fresh_seconds: float) -> None:
         """Check, unless that was done within the last so many seconds; raises nothing."""
@@ -102,7 +113,7 @@ class Health:
     def _judged(self, ready: bool, reason: str = "") -> None:
         self._judged_at = time.monotonic()
         self._told(ready)
-        if self._was_ready and not ready and not self._draining:
+        if self._was_ready and not ready and not self._leaving:
             _LOG.warning("not ready: %s", reason)
         elif self._was_ready is False and ready:
             _LOG.info("ready again")
@@ -110,7 +121,7 @@ class Health:
             self._was_ready = ready
 
     async def _check(self) -> None:
-        if self._draining:
+        if self._leaving:
             raise NotReady("the service is stopping")
         if not self._started:
             raise NotReady("the service is starting")

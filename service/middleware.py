@@ -70,6 +70,8 @@ class RequestBoundary:
                 status = message["status"]
                 held.release()  # a client may take its time to read the answer
                 message["headers"] = [*message.get("headers", ()), (b"x-request-id", sent_id)]
+                if self._health.leaving:  # the client's next connection leads elsewhere
+                    message["headers"].append((b"connection", b"close"))
             if scope["method"] == "HEAD" and message["type"] == "http.response.body":
                 message = {**message, "body": b""}
             await send(message)

@@ -20,9 +20,9 @@ from service.settings_knobs import (
     check,
     check_secret,
     count,
+    document_of,
     knob,
     parse,
-    row,
     seconds,
     secret,
     variable,
@@ -113,6 +113,14 @@ class Settings:
     drain_seconds: float = seconds(
         10.0, "How long a stopping service waits for requests under way."
     )
+    notice_seconds: float = knob(
+        0.0,
+        "How long before that it goes on taking requests while /readyz is 503 already, so that "
+        "balancers look elsewhere before it hangs up: longer than they take to notice.",
+        "seconds",
+        0.0,
+        300.0,
+    )
 
     bootstrap_admin_key: str = secret(
         "An admin key of the tenant `default`, added at start unless another admin key exists: at "
@@ -142,6 +150,12 @@ class Settings:
         10.0,
         "How long a connection may take for the head of a request; for gRPC, until it speaks "
         "HTTP/2.",
+        1e-3,
+    )
+    keep_alive_seconds: float = seconds(
+        5.0,
+        "How long a connection of HTTP without a request stays open; behind a balancer, longer "
+        "than it keeps one, or it sends a request into a connection that is just being closed.",
         1e-3,
     )
     max_head_bytes: int = knob(
@@ -383,15 +397,4 @@ def unrecognised(environ: Mapping[str, str]) -> list[str]:
 
 def markdown() -> str:
     """docs/settings.md, rendered from the fields."""
-    lines = [
-        "# Settings",
-        "",
-        "Rendered from `service/settings.py`; a test keeps the two equal. Options of the command",
-        "line win over the environment, which wins over the default.",
-        "",
-        "| variable | default | unit | meaning |",
-        "| --- | --- | --- | --- |",
-    ]
-    for item in dataclasses.fields(Settings):
-        lines.append(row(item.name, item.default, item.metadata["knob"]))
-    return "\n".join(lines) + "\n"
+    return document_of(Settings)

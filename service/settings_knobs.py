@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -99,11 +100,23 @@ def parse(name: str, kind: str, text: str) -> object:
     return value
 
 
-def row(name: str, default: object, knob: Knob) -> str:
-    """The setting's row of a table in Markdown: variable, default, unit and meaning."""
-    meaning = knob.meaning + (f" One of {', '.join(knob.words)}." if knob.words else "")
-    shown = f"`{_shown(default)}`" if default != "" else "none"
-    return f"| `{variable(name)}` | {shown} | {knob.unit} | {meaning} |"
+def document_of(settings: type) -> str:
+    """A Markdown page with a row for each field of a class of knobs."""
+    lines = [
+        "# Settings",
+        "",
+        "Rendered from `service/settings.py`; a test keeps the two equal. Options of the command",
+        "line win over the environment, which wins over the default.",
+        "",
+        "| variable | default | unit | meaning |",
+        "| --- | --- | --- | --- |",
+    ]
+    for item in dataclasses.fields(settings):
+        what: Knob = item.metadata["knob"]
+        meaning = what.meaning + (f" One of {', '.join(what.words)}." if what.words else "")
+        default = f"`{_shown(item.default)}`" if item.default != "" else "none"
+        lines.append(f"| `{variable(item.name)}` | {default} | {what.unit} | {meaning} |")
+    return "\n".join(lines) + "\n"
 
 
 def _shown(value: object) -> str:

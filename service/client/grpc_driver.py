@@ -86,10 +86,11 @@ class GrpcTransport:
         request = grpc_wire.request_of(operation, self._tensors)
         call = self._callable(request)
         content: Any = request.requests() if request.streams_in else next(request.requests())
+        metadata = self._metadata + grpc_wire.place_of(operation)
         messages: list[bytes] = []
         end = None
         try:
-            answered = call(content, timeout=seconds, metadata=self._metadata)
+            answered = call(content, timeout=seconds, metadata=metadata)
             if request.streams_out:
                 messages.extend(answered)
             else:
@@ -128,10 +129,11 @@ class AsyncGrpcTransport:
         request = grpc_wire.request_of(operation, self._tensors)
         call = self._callable(request)
         content: Any = request.requests() if request.streams_in else next(request.requests())
+        metadata = self._metadata + grpc_wire.place_of(operation)
         messages: list[bytes] = []
         end = None
         try:
-            answered = call(content, timeout=seconds, metadata=self._metadata)
+            answered = call(content, timeout=seconds, metadata=metadata)
             if request.streams_out:
                 async for message in answered:
                     messages.append(message)

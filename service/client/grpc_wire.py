@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -12,6 +13,8 @@ from service.client import grpc_specs, packed, tensor_bytes
 from service.client import operations as ops
 from service.protos.sketchd.v1 import sketchd_pb2 as pb
 
+_PLACE: Final = "sketchd-sketch"
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 #: Of a snapshot, in one message.
 _PIECE_BYTES: Final = 1 << 18
 #: Columns with fewer bytes a number than this go as safetensors; packed they take 8.
@@ -52,6 +55,15 @@ def request_of(operation: ops.Operation[Any], tensors: bool) -> Request:
     method, write = _WRITERS[type(operation)]
     written = write(operation)
     return _one(method, written if isinstance(written, bytes) else written.SerializeToString())
+
+
+def place_of(operation: ops.Operation[Any]) -> tuple[tuple[str, str], ...]:
+    """Metadata that names the one sketch asked about: balancers do not look into messages.
+
+    None for several sketches, and for what is no name: to refuse that is for the service.
+    """
+    name = getattr(operation, "name" if isinstance(operation, ops.Create) else "sketch", "")
+    return ((_PLACE, name),) if _NAME.fullmatch(name) else ()
 
 
 def _one(method: str, data: bytes, streams_out: bool = False) -> Request:

@@ -236,3 +236,16 @@ def test_a_stream_that_ended_early_leaves_the_rest_to_another_attempt() -> None:
     assert [one.idempotency_key for one in sent] == [adds[1].key, adds[2].key]
     whole = grpc_answers.results_of(rest, [done.SerializeToString()] * 2, None)
     assert [one.version for one in whole] == ["v"] * 3
+
+
+def test_metadata_names_the_one_sketch_of_an_operation_where_it_is_a_name() -> None:
+    def place(operation: ops.Operation[Any]) -> list[str]:
+        return [value for _, value in grpc_wire.place_of(operation)]
+
+    assert place(ops.Look("head.0")) == place(ops.Create("head.0", {})) == ["head.0"]
+    assert place(ops.TakeSnapshot("a:b")) == ["a:b"]
+    for several in (ops.ListPage("head", 10, None), ops.PlanOf({}), ops.AddMany((), "", {})):
+        assert place(several) == []
+    # gRPC itself would refuse these in metadata; the service says what is wrong with them.
+    for name in ("", "naïve", "a\nb", "a b", "a" * 129):
+        assert place(ops.Look(name)) == []

@@ -113,4 +113,4 @@ def test_draining_is_not_ready(unreliable: tuple[Service, Unreliable]) -> None:
         assert_problem(service.client.get("/readyz"), 503, "not_ready")
         assert service.client.get("/healthz").status_code == 200
     finally:
-        health._draining = False
+        health._leaving = health._draining = False
