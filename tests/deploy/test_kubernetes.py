@@ -180,3 +180,15 @@ def test_quantities(text: str, value: float) -> None:
     assert quantity(text) == value
     with pytest.raises(ValueError, match="no quantity"):
         quantity("2GB")
+
+
+def directives(path: Path) -> set[str]:
+    """The lines of a redis.conf that say something."""
+    lines = (line.strip() for line in path.read_text("utf-8").splitlines())
+    return {line for line in lines if line and not line.startswith("#")}
+
+
+def test_redis_is_configured_as_elsewhere() -> None:
+    own = directives(FOLDER / "overlays" / "small" / "redis.conf")
+    of_compose = directives(ROOT / "deploy" / "redis" / "redis.conf")
+    assert own == of_compose | {"dir /data", "maxmemory 1gb"}
