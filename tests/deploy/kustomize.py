@@ -47,8 +47,9 @@ PRODUCTION: Final = Variant("overlays/production")
 OVERLAYS: Final = (
     SMALL,
     Variant("overlays/small", ("autoscaling", "prometheus-operator", "grafana-dashboards")),
+    Variant("overlays/small", ("backup",)),
     PRODUCTION,
-    Variant("overlays/production", ("autoscaling-pool",)),
+    Variant("overlays/production", ("autoscaling-pool", "backup")),
     Variant("overlays/production", ("ingress-haproxy",)),
     Variant("overlays/production", ("ingress-nginx",)),
 )
@@ -132,7 +133,7 @@ class Manifests:
     @property
     def workloads(self) -> list[Document]:
         """What makes pods."""
-        return self.kind("Deployment", "StatefulSet")
+        return self.kind("Deployment", "StatefulSet", "CronJob")
 
     @property
     def service(self) -> Document:
@@ -144,7 +145,7 @@ class Manifests:
         return [
             one
             for one in self.workloads
-            if selector.items() <= one["spec"]["template"]["metadata"]["labels"].items()
+            if selector.items() <= template_of(one)["metadata"]["labels"].items()
         ]
 
     def environment(self, workload: Document) -> dict[str, str]:
@@ -169,6 +170,15 @@ class Manifests:
         return found
 
 
+def template_of(workload: Document) -> Document:
+    """What its pods are made from."""
+    spec = workload["spec"]
+    found: Document = (
+        spec["jobTemplate"]["spec"]["template"] if "jobTemplate" in spec else spec["template"]
+    )
+    return found
+
+
 def container_of(workload: Document) -> Document:
     """The only container of a workload's pods."""
     (container,) = pod_of(workload)["containers"]
@@ -178,7 +188,7 @@ def container_of(workload: Document) -> Document:
 
 def pod_of(workload: Document) -> Document:
     """The pod that a workload makes."""
-    found: Document = workload["spec"]["template"]["spec"]
+    found: Document = template_of(workload)["spec"]
     return found
 
 

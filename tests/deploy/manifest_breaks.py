@@ -14,12 +14,14 @@ Rule = Callable[[Manifests], list[str]]
 Break = Callable[[Manifests], object]
 INGRESS_NGINX: Final = Variant("overlays/production", ("ingress-nginx",))
 INGRESS_HAPROXY: Final = Variant("overlays/production", ("ingress-haproxy",))
-POOL: Final = Variant("overlays/production", ("autoscaling-pool",))
+POOL: Final = Variant("overlays/production", ("autoscaling-pool", "backup"))
+BACKUP: Final = Variant("overlays/small", ("backup",))
 
 
 def put(document: Any, path: str, value: Any) -> None:
-    """Set document[…][…], or take it out for None; `path` is keys, and places in lists, by `/`."""
-    *way, last = (int(key) if key.isdigit() else key for key in path.split("/"))
+    """Set document[…][…], or take it out for None; `path` is a JSON pointer without its first /."""
+    keys = (key.replace("~1", "/") for key in path.split("/"))
+    *way, last = (int(key) if key.isdigit() else key for key in keys)
     for key in way:
         document = document[key]
     if value is None:
@@ -102,6 +104,26 @@ BREAKS: Final[list[tuple[Break, Variant, Rule, str]]] = [
         PRODUCTION, links.selectors, "scraped as often",
     ),
     (container("readinessProbe/httpGet/port", "web"), SMALL, links.ports, "asks port web"),
+    (
+        of("StatefulSet", "sketchd-redis", "spec/template/spec/containers/0/livenessProbe", None),
+        SMALL, links.ports, "no livenessProbe",
+    ),
+    (
+        of("CronJob", "sketchd-backup",
+           "spec/jobTemplate/spec/template/spec/volumes/0/persistentVolumeClaim/claimName", "x"),
+        BACKUP, links.references, "no PersistentVolumeClaim x",
+    ),
+    (
+        of("CronJob", "sketchd-backup",
+           "spec/jobTemplate/spec/template/spec/securityContext/runAsNonRoot", False),
+        BACKUP, pods.hardening, "CronJob/sketchd-backup: it may run as root",
+    ),
+    (
+        of("CronJob", "sketchd-backup",
+           "spec/jobTemplate/spec/template/metadata/labels/app.kubernetes.io~1component",
+           "service"),
+        BACKUP, links.selectors, "selects 2 workloads",
+    ),
     (of("Service", "sketchd", "spec/ports/0/targetPort", "web"), SMALL, links.ports, "port web"),
     (of("Service", "sketchd", "spec/ports/1/appProtocol", None), SMALL, links.ports, "speaks"),
     (

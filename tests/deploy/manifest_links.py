@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from tests.deploy.kustomize import Document, Manifests, container_of, named, pod_of
+from tests.deploy.kustomize import Document, Manifests, container_of, named, pod_of, template_of
 
 NAMESPACE: Final = "sketchd"
 _CLUSTER_WIDE: Final = frozenset({"Namespace", "PriorityClass"})
@@ -21,8 +21,9 @@ def selectors(found: Manifests) -> list[str]:
 
 def _of_workloads(found: Manifests) -> Iterator[str]:
     for label, one in named(found.workloads):
-        template = one["spec"]["template"]["metadata"]["labels"]
-        if not one["spec"]["selector"]["matchLabels"].items() <= template.items():
+        template = template_of(one)["metadata"]["labels"]
+        selector = one["spec"].get("selector", {}).get("matchLabels", {})
+        if one["kind"] != "CronJob" and not selector.items() <= template.items():
             yield f"{label}: its selector does not take its own pods"
         for spread in pod_of(one).get("topologySpreadConstraints", []):
             if not spread["labelSelector"]["matchLabels"].items() <= template.items():
@@ -70,6 +71,11 @@ def _probed(found: Manifests) -> Iterator[str]:
     for label, one in named(found.workloads):
         container = container_of(one)
         for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+            if one["kind"] == "CronJob":
+                continue
+            if probe not in container:
+                yield f"{label}: has no {probe}"
+                continue
             asked = container[probe]
             target = asked.get("httpGet") or asked.get("tcpSocket")
             if target is not None and target["port"] not in _names(one):
@@ -162,6 +168,11 @@ def _referred(found: Manifests) -> Iterator[str]:
         ]
         if "priorityClassName" in pod:
             wanted.append(("PriorityClass", pod["priorityClassName"]))
+        wanted += [
+            ("PersistentVolumeClaim", volume["persistentVolumeClaim"]["claimName"])
+            for volume in pod.get("volumes", [])
+            if "persistentVolumeClaim" in volume
+        ]
         for kind, name in wanted:
             try:
                 found.one(kind, name)
@@ -178,7 +189,7 @@ def _placed(found: Manifests) -> Iterator[str]:
         metadata = one["metadata"]
         if one["kind"] not in _CLUSTER_WIDE and metadata.get("namespace") != NAMESPACE:
             yield f"{label}: is in namespace {metadata.get('namespace')}"
-        if one["kind"] in ("Deployment", "StatefulSet", "Service", "Ingress"):
+        if one["kind"] in ("Deployment", "StatefulSet", "CronJob", "Service", "Ingress"):
             for name in ("name", "component", "part-of"):
                 if f"app.kubernetes.io/{name}" not in metadata.get("labels", {}):
                     yield f"{label}: has no label app.kubernetes.io/{name}"
