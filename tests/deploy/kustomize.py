@@ -32,10 +32,11 @@ _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 @dataclass(frozen=True)
 class Variant:
-    """Something a person could apply: a folder, and components on top of it."""
+    """Something a person could apply: a folder, components on top of it, and patches (YAML)."""
 
     folder: str
     components: tuple[str, ...] = ()
+    patches: str = ""
 
     def __str__(self) -> str:
         return "+".join((self.folder.rpartition("/")[2], *self.components))
@@ -90,7 +91,7 @@ def built(variant: Variant) -> str:
 
 def _target(kubernetes: Path, variant: Variant) -> Path:
     """The folder to build: that of the variant, or one that adds its components."""
-    if not variant.components:
+    if not variant.components and not variant.patches:
         return kubernetes / variant.folder
     trial = kubernetes / "overlays" / "trial"
     trial.mkdir()
@@ -101,7 +102,8 @@ def _target(kubernetes: Path, variant: Variant) -> Path:
         "resources": [f"../../{variant.folder}"],
         "components": [f"../../components/{name}" for name in variant.components],
     }
-    (trial / "kustomization.yaml").write_text(yaml.safe_dump(text), "utf-8")
+    more = variant.patches and "\n" + variant.patches
+    (trial / "kustomization.yaml").write_text(yaml.safe_dump(text) + more, "utf-8")
     return trial
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import re
+import subprocess
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +28,7 @@ from tests.deploy.kustomize import (
     BASE,
     FOLDER,
     OVERLAYS,
+    PRODUCTION,
     ROOT,
     SMALL,
     Manifests,
@@ -37,6 +39,7 @@ from tests.deploy.kustomize import (
 )
 from tests.deploy.manifest_breaks import BREAKS, POOL, Break, Rule
 from tests.deploy.quantities import quantity
+from tests.programs import needed
 
 OLDEST: Final = "1.30"
 RELEASES: Final = sorted({one for one in all_versions() if Version(one) >= Version(OLDEST)})
@@ -192,3 +195,36 @@ def test_redis_is_configured_as_elsewhere() -> None:
     own = directives(FOLDER / "overlays" / "small" / "redis.conf")
     of_compose = directives(ROOT / "deploy" / "redis" / "redis.conf")
     assert own == of_compose | {"dir /data", "maxmemory 1gb"}
+
+
+def test_the_pod_runs_as_the_user_of_the_image() -> None:
+    user = re.search(r"^USER (\d+):(\d+)$", (ROOT / "Dockerfile").read_text("utf-8"), re.MULTILINE)
+    assert user is not None
+    context = pod_of(manifests(SMALL).service)["securityContext"]
+    assert (str(context["runAsUser"]), str(context["runAsGroup"])) == user.groups()
+
+
+def test_prometheus_reads_the_rules(tmp_path: Path) -> None:
+    """What is in the manifest is all that the operator hands to Prometheus."""
+    spec = manifests(PRODUCTION).one("PrometheusRule", "sketchd")["spec"]
+    (tmp_path / "rules.yml").write_text(yaml.safe_dump(spec), "utf-8")
+    asked = yaml.safe_load(
+        (FOLDER / "components" / "autoscaling-pool" / "adapter-rule.yaml").read_text("utf-8")
+    )["rules"]["custom"][0]
+    query = asked["metricsQuery"]
+    for name, value in (
+        ("Series", "sketchd_pool_jobs"),
+        ("LabelMatchers", 'namespace="sketchd"'),
+        ("GroupBy", "pod"),
+    ):
+        query = query.replace(f"<<.{name}>>", value)
+    of_the_adapter = {"name": "adapter", "rules": [{"record": "a:b:c", "expr": query}]}
+    (tmp_path / "adapter.yml").write_text(yaml.safe_dump({"groups": [of_the_adapter]}), "utf-8")
+    for file in ("rules.yml", "adapter.yml"):
+        done = subprocess.run(
+            [needed("promtool"), "check", "rules", str(tmp_path / file)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
