@@ -13,14 +13,14 @@ TEST_PROCESSES ?= 2
 BENCHMARKS := $(filter-out __init__ calibrate,$(basename $(notdir $(wildcard benchmarks/*.py))))
 IN_VENV := $(VENV)/bin/python
 INSTALL := $(IN_VENV) -m pip install --quiet --disable-pip-version-check
-PACKAGES := service sketch_core tests $(if $(wildcard benchmarks/*.py),benchmarks)
+PACKAGES := service sketch_core tests reference $(if $(wildcard benchmarks/*.py),benchmarks)
 COMPILE := build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 \
 	--fork-strategy fewest --generate-hashes --only-binary :all: \
 	--no-emit-index-url --no-header --no-annotate $(UPGRADE)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run demo attention test system-packages lint test-long mutants calibrate bench proto lock clean
+.PHONY: help run demo attention test system-packages lint test-long mutants calibrate bench proto reference docs lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -70,6 +70,13 @@ bench: $(VENV)/.installed-dev ## the benchmarks; each prints its seed, versions 
 
 proto: $(VENV)/.installed-dev ## generate service/protos again from the .proto
 	$(IN_VENV) -m service.protos.generate service/protos
+
+reference: $(VENV)/.installed-dev ## make the pages again that are written from schema, .proto and measures
+	$(IN_VENV) -m reference
+
+docs: $(VENV)/.installed-dev ## the documentation as a site, in build/site
+	NO_MKDOCS_2_WARNING=1 $(IN_VENV) -m mkdocs build --strict --quiet
+	@echo "open build/site/index.html"
 
 lock: build/lock/bin/uv ## resolve requirements/*.txt again (UPGRADE=--upgrade for newer versions)
 	$(COMPILE) -o requirements/lock.txt requirements/lock.in
