@@ -76,7 +76,7 @@ reference: $(VENV)/.installed-dev ## make the pages again that are written from 
 
 docs: $(VENV)/.installed-dev ## the documentation as a site, in build/site
 	NO_MKDOCS_2_WARNING=1 $(IN_VENV) -m mkdocs build --strict --quiet
-	@echo "open build/site/index.html"
+	@echo "build/site/index.html; with search: python3 -m http.server -d build/site --bind 127.0.0.1"
 
 lock: build/lock/bin/uv ## resolve requirements/*.txt again (UPGRADE=--upgrade for newer versions)
 	$(COMPILE) -o requirements/lock.txt requirements/lock.in

@@ -52,6 +52,8 @@ table](../errors.md), and the problem's code in an `ErrorInfo`. Every field may 
 the call cannot do without; *optional* marks those whose absence is told from 0 or empty. Tenants
 and keys are administered over HTTP or by the command line.
 """
+#: Fields that mean the same in every request; the .proto explains them once.
+_ALIKE: Final = frozenset({"x", "X", "queries", "idempotency_key"})
 #: Places in a descriptor, as its source locations name them.
 _MESSAGES, _SERVICES, _METHODS, _FIELDS, _NESTED = 4, 6, 2, 2, 3
 _Path = tuple[int, ...]
@@ -124,18 +126,16 @@ class Proto:
         return self._comments.get(path, "")
 
     def meaning(self, message: DescriptorProto, path: _Path, position: int) -> str:
-        """The comment of a field. A field of a request that has none means what the field of
-        the same name and type means in another request.
-        """
+        """The comment of a field, or what the field of this name means in another request."""
         if said := self.said((*path, _FIELDS, position)):
             return said
         field = message.field[position]
+        if field.name not in _ALIKE or not message.name.endswith("Request"):
+            return ""
         for name, (other, elsewhere) in self.messages.items():
-            if not (name.endswith("Request") and message.name.endswith("Request")):
-                continue
             for number, same in enumerate(other.field):
                 said = self.said((*elsewhere, _FIELDS, number))
-                if said and (same.name, same.type) == (field.name, field.type):
+                if name.endswith("Request") and same.name == field.name and said:
                     return said
         return ""
 

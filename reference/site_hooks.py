@@ -1,4 +1,4 @@
-"""What mkdocs.yml cannot say: the decision records of the navigation, in order.
+"""What mkdocs.yml cannot say: decision records in the navigation, and a home without sidebars.
 
 MkDocs calls the functions by their names.
 """
@@ -21,3 +21,10 @@ def on_config(config: Any) -> Any:
                 if isinstance(entry, dict) and entry.get("Decisions") == []:
                     entry["Decisions"] = records
     return config
+
+
+def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
+    """Home has no sidebars. Said here: a page's front matter would be text to a code host."""
+    if page.is_homepage:
+        page.meta["hide"] = ["navigation", "toc"]
+    return markdown

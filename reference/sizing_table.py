@@ -63,15 +63,15 @@ class Needs:
 
 
 INSTALLATIONS: Final = (
-    Installation("a team's counters", {"kind": "vector", "shape": {"n": 10**6}},
+    Installation("a team", {"kind": "vector", "shape": {"n": 10**6}},
                  100, 10_000, 10, 20),
-    Installation("click stream, hashed names", {"kind": "vector", "shape": {"n": 2**40},
+    Installation("clicks by hashed name", {"kind": "vector", "shape": {"n": 2**40},
                  "distribution": {"power": 1}}, 1_000, 500_000, 1_000, 50),
-    Installation("the same, drawn by squares", {"kind": "vector", "shape": {"n": 2**40}},
+    Installation("the same by squares", {"kind": "vector", "shape": {"n": 2**40}},
                  1_000, 500_000, 1_000, 50),
-    Installation("1,000 tenants, 10 sketches each", {"kind": "vector", "shape": {"n": 10**6},
+    Installation("1,000 tenants with 10 each", {"kind": "vector", "shape": {"n": 10**6},
                  "samples": 1}, 10_000, 1_000_000, 1_000, 200),
-    Installation("72 attention heads, 64 tokens/s", {"kind": "matrix",
+    Installation("attention heads, 64 tokens/s", {"kind": "matrix",
                  "shape": {"n": 2**20, "d": 32}}, 72, 64 * 72 * 32, 10_000, 100),
 )  # fmt: skip
 
@@ -136,30 +136,35 @@ def _size(count: float) -> str:
     return f"{count:.0f} B"
 
 
-def _coordinates(shape: Mapping[str, int]) -> str:
-    n = shape["n"]
-    bits = n.bit_length() - 1
-    shown = f"2^{bits}" if n == 1 << bits else f"{n:,}"
-    return f"{shown} × {shape['d']}" if "d" in shape else shown
+def _sketches(one: Installation) -> str:
+    """How many sketches of what."""
+    shape, spec = one.spec["shape"], one.spec
+    bits = shape["n"].bit_length() - 1
+    power_of_two = "2" + "".join("⁰¹²³⁴⁵⁶⁷⁸⁹"[int(digit)] for digit in str(bits))
+    size = power_of_two if shape["n"] == 1 << bits else f"{shape['n']:,}"
+    if "d" in shape:
+        size += f" × {shape['d']}"
+    power = spec.get("distribution", {}).get("power", 2)
+    kind = {"vector": "vectors", "matrix": "matrices"}[spec["kind"]]
+    return f"{one.sketches:,} {kind} of {size}, k={spec.get('samples', 16)}, p={power}"
 
 
 def table(costs: Measured) -> str:
     """The table in Markdown."""
     lines = [
-        "| | n | k | p | sketches | updates/s, by | samples/s | a state | all states "
-        "| Redis `maxmemory` | processors | replicas |",
-        "|" + " --- |" * 12,
+        "| you have | and every second | each state, all | Redis | processors | replicas |",
+        "|" + " --- |" * 6,
     ]
     for one in INSTALLATIONS:
         taken = needs(one, costs)
-        spec = one.spec
         cells = (
-            one.who, _coordinates(spec["shape"]), str(spec.get("samples", 16)),
-            str(spec.get("distribution", {}).get("power", 2)), f"{one.sketches:,}",
-            f"{one.updates:,}, {one.batch:,}", f"{one.samples:,}", _size(taken.state),
-            _size(taken.states), _size(taken.redis), f"{taken.processors:.2f}",
+            f"{one.who}: {_sketches(one)}",
+            f"{one.updates:,} increments in batches of {one.batch:,}, {one.samples:,} samples",
+            f"{_size(taken.state)}, {_size(taken.states)}",
+            _size(taken.redis),
+            f"{taken.processors:.2f}",
             str(taken.replicas),
-        )  # fmt: skip
+        )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
