@@ -40,6 +40,8 @@ printable ASCII characters: a retry with the same key and body counts once.
 A refusal is `application/problem+json`. These can come from every request that needs a key, or
 from every one with a body, and are not repeated below:
 """
+#: An example up to this many characters is quicker read again than looked up.
+_SHORT: Final = 60
 #: Statuses any request may have, then those of requests with a body.
 _COMMON: Final = ("401", "403", "422", "429", "503")
 _OF_BODIES: Final = ("400", "408", "413", "415")
@@ -82,6 +84,9 @@ def page(document: Mapping[str, Any]) -> str:
     for path, item in document["paths"].items():
         for method, operation in item.items():
             by_tag[operation["tags"][0]].append((f"{method.upper()} {path}", operation))
+    for tag, operations in by_tag.items():
+        # What the tag is named after comes first; the rest keeps its order.
+        operations.sort(key=lambda one: not one[0].endswith(tag))
     common = set(schemas.shared(document))
     lines = [_HEAD, *_overview(by_tag), _EVERYWHERE, *_common_refusals()]
     examples = Examples()
@@ -113,8 +118,9 @@ class Examples:
         self._first: dict[str, str] = {}
 
     def place(self, value: object, section: str) -> str:
-        """The section that shows this example: `section` itself, the first time."""
-        return self._first.setdefault(readable(value), section)
+        """The section that shows this example: `section` itself, the first time or if short."""
+        text = readable(value)
+        return self._first.setdefault(text, section) if len(text) > _SHORT else section
 
 
 def _overview(by_tag: Mapping[str, list[tuple[str, dict[str, Any]]]]) -> Iterator[str]:
@@ -198,7 +204,11 @@ def _body(body: Mapping[str, Any], document: Mapping[str, Any], common: set[str]
             yield f"{kind} as `{media}`{': ' + told if told else '.'}"
             yield ""
             continue
-        yield f"**Body**{optional}: {_models(item['schema'], common)}".rstrip()
+        named = _models(item["schema"], common)
+        if not named:
+            [model] = schemas.models(item["schema"])
+            named = prose(document["components"]["schemas"][model].get("description", ""))
+        yield f"**Body**{optional}: {named}"
         yield ""
         yield from _inline(item["schema"], document, common, request=True)
 

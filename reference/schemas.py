@@ -128,20 +128,20 @@ def _without_null(schema: Schema) -> Schema:
 
 
 def fields(schema: Schema, *, request: bool) -> list[str]:
-    """The lines of a table of the fields of a model. request: with defaults."""
+    """The lines of a table of the fields of a model. request: with defaults.
+
+    A column that would be empty is left out.
+    """
     required = set(schema.get("required", ()))
-    heads = ("field", "type", *(("default",) if request else ()), "meaning")
-    lines = [f"| {' | '.join(heads)} |", "|" + " --- |" * len(heads)]
+    rows = [("field", "type", "default", "meaning")]
     for name, item in schema.get("properties", {}).items():
         shown = _without_null(item) if request and item.get("default", "") is None else item
-        cells = [
-            f"`{name}`",
-            type_text(shown),
-            *([_default(name, item, required)] if request else []),
-            cell(str(item.get("description", ""))),
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return lines
+        default = _default(name, item, required) if request else ""
+        meaning = cell(str(item.get("description", "")))
+        rows.append((f"`{name}`", type_text(shown), default, meaning))
+    kept = [column for column in range(4) if any(row[column] for row in rows[1:])]
+    lines = [f"| {' | '.join(row[column] for column in kept)} |" for row in rows]
+    return [lines[0], "|" + " --- |" * len(kept), *lines[1:]]
 
 
 def shared(document: Schema) -> list[str]:
