@@ -8,20 +8,25 @@ from typing import Any, Final
 _LONGEST: Final = 88
 
 
-def readable(value: Any, indent: int = 0, longest: int = _LONGEST) -> str:
-    """A JSON value, broken into lines only where a line would be longer than `longest`."""
+def readable(value: Any) -> str:
+    """A JSON value, broken into lines only where a line would be too long."""
+    return _written(value, 0, 0)
+
+
+def _written(value: Any, indent: int, before: int) -> str:
+    """before: columns of this line that a name, and a comma after the value, take."""
     flat = json.dumps(value, ensure_ascii=False)
-    if indent + len(flat) <= longest or not isinstance(value, dict | list) or not value:
+    if indent + before + len(flat) <= _LONGEST or not isinstance(value, dict | list) or not value:
         return flat
     inner = " " * (indent + 2)
     if isinstance(value, list):
-        parts = [readable(item, indent + 2, longest) for item in value]
+        parts = [_written(item, indent + 2, 1) for item in value]
         opening, closing = "[", "]"
     else:
-        # One place less: a comma follows, and the name stands before.
+        names = [f"{json.dumps(name)}: " for name in value]
         parts = [
-            f"{json.dumps(name)}: {readable(item, indent + 2, longest - len(name) - 5)}"
-            for name, item in value.items()
+            name + _written(item, indent + 2, len(name) + 1)
+            for name, item in zip(names, value.values(), strict=True)
         ]
         opening, closing = "{", "}"
     return f"{opening}\n{inner}" + f",\n{inner}".join(parts) + f"\n{' ' * indent}{closing}"

@@ -84,6 +84,8 @@ def test_json_is_broken_where_it_is_long() -> None:
     assert json.loads(text) == value
     assert '"short": [1, 2],' in text
     assert max(map(len, text.splitlines())) <= 88
+    nested = {"a" * 20: {"b" * 20: {"c": "d" * 50}}}
+    assert readable(nested).count("\n") == 4  # names of outer lines take no room on inner ones
     assert readable([1, {"a": "ü"}]) == '[1, {"a": "ü"}]'
 
 
