@@ -13,14 +13,14 @@ TEST_PROCESSES ?= 2
 BENCHMARKS := $(filter-out __init__ calibrate,$(basename $(notdir $(wildcard benchmarks/*.py))))
 IN_VENV := $(VENV)/bin/python
 INSTALL := $(IN_VENV) -m pip install --quiet --disable-pip-version-check
-PACKAGES := service sketch_core tests deploy $(if $(wildcard benchmarks/*.py),benchmarks)
+PACKAGES := service sketch_core tests deploy reference $(if $(wildcard benchmarks/*.py),benchmarks)
 COMPILE := build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 \
 	--fork-strategy fewest --generate-hashes --only-binary :all: \
 	--no-emit-index-url --no-header --no-annotate $(UPGRADE)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run demo attention test system-packages lint test-long mutants calibrate bench screenshots proto dashboards lock clean
+.PHONY: help run demo attention test system-packages lint test-long mutants calibrate bench screenshots proto dashboards reference docs lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -78,6 +78,13 @@ proto: $(VENV)/.installed-dev ## generate service/protos again from the .proto
 
 dashboards: $(VENV)/.installed-dev ## generate deploy/grafana/dashboards again from the metrics and alerts
 	$(IN_VENV) -m deploy.grafana.generate
+
+reference: $(VENV)/.installed-dev ## make the pages again that are written from schema, .proto and measures
+	$(IN_VENV) -m reference
+
+docs: $(VENV)/.installed-dev ## the documentation as a site, in build/site
+	NO_MKDOCS_2_WARNING=1 $(IN_VENV) -m mkdocs build --strict --quiet
+	@echo "build/site/index.html; with search: python3 -m http.server -d build/site --bind 127.0.0.1"
 
 lock: build/lock/bin/uv ## resolve requirements/*.txt again (UPGRADE=--upgrade for newer versions)
 	$(COMPILE) -o requirements/lock.txt requirements/lock.in

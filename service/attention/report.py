@@ -292,6 +292,7 @@ def _verdict(outcome: Outcome) -> str:
     return "\n".join(
         [
             f"{'PASSED' if outcome.passed else 'FAILED'}.",
+            "",
             f"- Lists: {counted}.",
             f"- Evicted tokens: drawn {findings.evicted + pairs.deleted_drawn:,} times.",
             f"- Keys: the smallest p-value of {tests} χ² tests, times {tests}:"
