@@ -83,8 +83,9 @@ def test_numbers_are_read_as_people_type_them(page: Page, text: str, number: obj
 
 @pytest.mark.parametrize(
     ("function", "value", "shown"),
-    [("bytes", 226560, "227\u00a0KB"), ("bytes", 999, "999\u00a0B"), ("bytes", 999_999, "1\u00a0MB"),
-     ("bytes", None, "–"), ("count", "9223372036854775807", "9,223,372,036,854,775,807"),
+    [("bytes", 226560, "227\u00a0KB"), ("bytes", 999, "999\u00a0B"),
+     ("bytes", 999_999, "1\u00a0MB"), ("bytes", None, "–"),
+     ("count", "9223372036854775807", "9,223,372,036,854,775,807"),
      ("count", 0, "0"), ("rate", 1234.5, "1,235/s"), ("rate", 0.25, "0.25/s"),
      ("seconds", 0.0011, "1.1\u00a0ms"), ("seconds", 4.2e-05, "42\u00a0µs"),
      ("seconds", 5400, "1\u00a0h 30\u00a0min"), ("probability", 0.1234, "12.3\u00a0%"),
@@ -139,8 +140,9 @@ def test_the_form_becomes_the_spec_that_is_meant(page: Page) -> None:
     ("hash_", "route"),
     [("", {"page": "list"}), ("#/", {"page": "list"}), ("#/new", {"page": "create"}),
      ("#/sketches/a.b:c", {"page": "sketch", "name": "a.b:c"}),
-     ("#/sketches/%3Cb%3E", {"page": "sketch", "name": "<b>"}), ("#/sketches/", {"page": "missing"}),
-     ("#/sketches/%", {"page": "missing"}), ("#/sketches/a/b", {"page": "missing"})],
+     ("#/sketches/%3Cb%3E", {"page": "sketch", "name": "<b>"}),
+     ("#/sketches/", {"page": "missing"}), ("#/sketches/%", {"page": "missing"}),
+     ("#/sketches/a/b", {"page": "missing"})],
 )  # fmt: skip
 def test_addresses_lead_to_pages(page: Page, hash_: str, route: dict[str, str]) -> None:
     assert call(page, "router.js", "routeOf", hash_) == route
