@@ -45,7 +45,7 @@ export function createApi({ onUnauthorized = () => {}, onReachable = () => {} } 
     const sentKey = key;
     if (sentKey !== null) headers.Authorization = `Bearer ${sentKey}`;
     if (idempotencyKey !== undefined) headers["Idempotency-Key"] = idempotencyKey;
-    const options = { method, headers, signal, credentials: "omit", cache: "no-store" };
+    const options = { method, headers, signal, cache: "no-store" };
     if (body !== undefined) {
       headers["Content-Type"] = "application/json";
       options.body = typeof body === "string" ? body : writeJson(body);

@@ -6,6 +6,8 @@ import { decades, logarithmic } from "./chart_scales.js";
 import { count, duration, seconds } from "./format.js";
 
 const ROW = 40;
+/** Below this many pixels seven columns of figures do not fit. */
+const NARROW = 520;
 const MARGIN = { top: 6, right: 16, bottom: 22, left: 72 };
 const PARTS = ["p50", "p90", "p99", "max"];
 
@@ -22,7 +24,7 @@ export function LatencyChart({ title = "Latency", rows, seconds: seen, empty = "
             ? html`<${Strips} rows=${rows} known=${known} width=${width} />`
             : html`<p class="chart-empty">${empty}</p>`}
         </div>
-        ${known.length > 0 && html`<${Figures} rows=${rows} />`}
+        ${known.length > 0 && html`<${Figures} rows=${rows} narrow=${width < NARROW} />`}
       </div>
     <//>`;
 }
@@ -61,18 +63,28 @@ function Strip({ row, x, y }) {
       : html`<text class="tick" x=${MARGIN.left} y=${y + 4}>no requests</text>`}`;
 }
 
-/** The figures themselves, beside or below the strips. */
-function Figures({ rows }) {
-  return html`<div class="latency-box" role="region" aria-label="Latencies in figures" tabindex="0"><table class="numbers latency-figures">
-    <thead><tr><td></td>${PARTS.map((part) => html`<th scope="col">${part}</th>`)}
-      <th scope="col">count</th><th scope="col">failed</th></tr></thead>
-    <tbody>${rows.map((row) => html`<tr>
-      <th scope="row">${row.label}</th>
-      ${PARTS.map((part) => html`<td>${row.seconds ? seconds(row.seconds[part]) : "–"}</td>`)}
-      <td>${count(row.requests)}</td>
-      <td class=${row.failed ? "is-bad" : ""}>${count(row.failed)}</td>
+const COLUMNS = [...PARTS, "count", "failed"];
+
+/** The figures themselves, beside the strips; where there is little room, a column each. */
+function Figures({ rows, narrow }) {
+  const cell = (row, column) => html`<td class=${column === "failed" && row.failed ? "is-bad" : ""}>
+    ${figure(row, column)}</td>`;
+  const across = narrow ? rows : COLUMNS;
+  const down = narrow ? COLUMNS : rows;
+  const name = (one) => one.label ?? one;
+  return html`<table class="numbers latency-figures">
+    <thead><tr><td></td>${across.map((one) => html`<th scope="col">${name(one)}</th>`)}</tr></thead>
+    <tbody>${down.map((one) => html`<tr>
+      <th scope="row">${name(one)}</th>
+      ${across.map((other) => (narrow ? cell(other, one) : cell(one, other)))}
     </tr>`)}</tbody>
-  </table></div>`;
+  </table>`;
+}
+
+function figure(row, column) {
+  if (column === "count") return count(row.requests);
+  if (column === "failed") return count(row.failed);
+  return row.seconds ? seconds(row.seconds[column]) : "–";
 }
 
 function summary(rows) {

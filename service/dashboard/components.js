@@ -247,7 +247,21 @@ async function copyText(text, shown) {
     await navigator.clipboard.writeText(text);
     return true;
   } catch {
+    // What is shown may be the beginning only.
+    if (shown.textContent !== text) return copyUnseen(text);
     getSelection().selectAllChildren(shown);
     return document.execCommand("copy");
   }
+}
+
+/** The same of a text that is nowhere on the page. */
+function copyUnseen(text) {
+  const field = document.createElement("textarea");
+  field.value = text;
+  field.className = "visually-hidden";
+  document.body.append(field);
+  field.select();
+  const done = document.execCommand("copy");
+  field.remove();
+  return done;
 }

@@ -28,7 +28,7 @@ export function DrawPanel({ api, info, session, query, onQueryProblem }) {
       if (controller.signal.aborted) return;
       const answers = answer.results ?? [answer];
       onQueryProblem("");
-      setState({ busy: false, problem: null, result: { answers, body, text: answer, at: Date.now() } });
+      setState({ busy: false, problem: null, result: { answers, body, whole: answer, at: Date.now() } });
       if (!quietly) announce(`Drawn: ${answers[0].status}, ${answers[0].index.length} coordinates`);
     } catch (problem) {
       if (controller.signal.aborted) return;

@@ -5,14 +5,13 @@ import { indexText } from "./chart_draws.js";
 import { PAGE, Pager } from "./chart_frame.js";
 import { clock } from "./chart_line.js";
 import { MapChart } from "./chart_map.js";
-import { Badge, Copyable, Field } from "./components.js";
+import { Badge, Field } from "./components.js";
 import { count, law, probability, significant } from "./format.js";
-import { writeJson } from "./json.js";
-import { Curl } from "./sketch_curl.js";
+import { AsJson, Curl } from "./sketch_curl.js";
 
 const TONES = { ok: "ok", partial: "warn", failed: "danger", empty: "plain" };
 
-/** result: {answers, body, text, at}. stale: the sketch has changed since. */
+/** result: {answers, body, whole, at}; whole: as the service sent it. stale: the sketch has changed since. */
 export function DrawResult({ info, session, result, stale }) {
   const [which, setWhich] = useState(0);
   const { answers, body } = result;
@@ -34,28 +33,19 @@ export function DrawResult({ info, session, result, stale }) {
     </div>`}
     <div class="takeaways">
       <${Curl} session=${session} name=${info.name} question="samples" body=${body} />
-      <${AnswerJson} text=${result.text} />
+      <${AsJson} summary="As JSON" label="Copy answer" value=${result.whole} />
     </div>
   </div>`;
-}
-
-const SHOWN = 2000;
-
-/** The answer to take along. It is written out only when asked for: it may be long. */
-function AnswerJson({ text }) {
-  const [open, setOpen] = useState(false);
-  const json = useMemo(() => (open ? writeJson(text, 0) : ""), [open, text]);
-  return html`<details class="unfold" onToggle=${(event) => setOpen(event.target.open)}>
-    <summary>As JSON</summary>
-    ${open && html`<${Copyable} text=${json} label="Copy answer">
-      ${json.length > SHOWN ? `${json.slice(0, SHOWN)}…` : json}<//>`}
-  </details>`;
 }
 
 /** What a status means, of this answer. */
 export function statusText(answer, body, info) {
   const asked = body.count ?? info.samples;
   const got = answer.index.length;
+  const most = info.kind === "tensor" && info.method === "sketch" ? info.samples : Infinity;
+  if (answer.status === "partial" && got === most) {
+    return `${count(got)} of ${count(String(asked))} were served: a tensor’s sketch holds as many as its spec’s samples.`;
+  }
   return {
     ok: `All ${count(String(asked))} draws were served.`,
     partial: `${count(got)} of ${count(String(asked))} were served: there are no more coordinates to draw, or the next one `

@@ -1,10 +1,10 @@
 // The spec of a sketch as a request has it, and its plan: sizes, seed, and the dense size.
 import { html, useMemo } from "./vendor/htm-preact.js";
 import { SizeChart } from "./chart_size.js";
-import { Copyable, ProblemNote, Skeleton } from "./components.js";
+import { ProblemNote, Skeleton } from "./components.js";
 import { count, probability, significant } from "./format.js";
-import { writeJson } from "./json.js";
 import { usePolled } from "./polling.js";
+import { AsJson } from "./sketch_curl.js";
 
 const NOT_OF_THE_SPEC = new Set([
   "name", "levels", "second_levels", "ttl_seconds", "memory_bytes", "updates", "underflowed", "version",
@@ -45,10 +45,7 @@ export function SpecPanel({ api, info }) {
         ([term, value, why]) => html`<div key=${term}><dt title=${why}>${term}</dt><dd>${value}</dd></div>`,
       )}
     </dl>
-    <details class="unfold">
-      <summary>The spec as JSON</summary>
-      <${Copyable} text=${writeJson(spec, 2)} label="Copy spec" />
-    </details>
+    <${AsJson} summary="The spec as JSON" label="Copy spec" value=${spec} indent=${2} />
   </section>`;
 }
 
