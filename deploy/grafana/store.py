@@ -81,7 +81,8 @@ def _slowest() -> Panel:
     return lines(
         "Operation latency p99",
         quantile(0.99, _SECONDS, "operation", where=_WAITED).named(_BY_OPERATION),
-        note="Of what requests wait for, and of compaction. Estimated within buckets; those that failed included.",
+        note="Of what requests wait for, and of compaction. Estimated within buckets; those that "
+        "failed included.",
         logarithmic=True,
     )
 
