@@ -156,8 +156,10 @@ def test_each_variable_is_used_and_each_that_is_used_is_there(name: str) -> None
     declared = {variable["name"] for variable in data["templating"]["list"]}
     assert {"datasource", "job", "instance"} <= declared
     asked = json.dumps([data["panels"], data["annotations"]])
-    used = set(re.findall(r"\$\{?(\w+)", asked)) - {"__rate_interval", "__range"}
+    # Names that begin so are Grafana's own.
+    used = {name for name in re.findall(r"\$\{?(\w+)", asked) if not name.startswith("__")}
     assert used == declared
+    assert set(re.findall(r"var-(\w+)=", asked)) <= declared
     for variable in data["templating"]["list"]:
         if variable["type"] == "query":
             assert variable["multi"]
