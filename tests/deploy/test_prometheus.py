@@ -10,8 +10,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from service import cli
+from service.metrics import Metrics
 from service.metrics_catalogue import METRICS
 from service.settings import Settings, variable
 from tests.deploy import prometheus_rules
@@ -91,6 +93,21 @@ def test_the_objective_of_latency_stands_in_one_place_and_is_a_bucket() -> None:
     [(name, bucket)] = found
     assert name == "job:sketchd_updates_slow:rate5m"
     assert float(bucket) in METRICS["sketchd_update_duration_seconds"].buckets
+
+
+def test_what_must_not_be_missed_is_counted_from_nought() -> None:
+    """increase() and changes() do not see a series that begins with 1."""
+    registry = CollectorRegistry()
+    Metrics(registry)
+    looked_at = 0
+    for rule in alerts():
+        if not re.search(r"\b(increase|changes)\(", rule.expression):
+            continue
+        for selector in rule.asks.selectors:
+            labels = {name: text for name, sign, text in selector.matchers if name != "job"}
+            assert registry.get_sample_value(selector.metric, labels) is not None, rule.name
+            looked_at += 1
+    assert looked_at >= 4
 
 
 def sections(text: str) -> dict[str, str]:

@@ -24,7 +24,7 @@ _PATIENCE_SECONDS = 120.0
 
 
 def hurried(folder: Path) -> list[Path]:
-    """The rules, with seven seconds for whatever they wait for and three for what they look back."""
+    """The rules, with seven seconds for all they wait for and three for what they look back."""
     found = []
     for file in sorted((FOLDER / "rules").glob("*.yml")):
         text, changes = re.subn(r"^( +for:) \w+$", r"\1 7s", file.read_text("utf-8"), flags=re.M)

@@ -216,6 +216,18 @@ async def test_a_store_that_hangs_is_not_up(monkeypatch: pytest.MonkeyPatch) -> 
     assert registry.get_sample_value("sketchd_store_up") == 0
 
 
+async def test_a_service_that_begins_to_stop_while_it_asks_is_not_ready() -> None:
+    judged: list[bool] = []
+
+    async def ping() -> None:
+        health.drain()
+
+    health = Health(ping, told=judged.append)
+    health.ready()
+    await health.check()
+    assert judged == [False, False]
+
+
 async def test_losing_and_regaining_readiness_is_logged_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
