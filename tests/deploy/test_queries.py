@@ -33,17 +33,7 @@ SILENT: Final = {
     'absent(up{job="sketchd"} == 1)': "the replicas are there",
     "tenant:sketchd_inexact_sketches:max offset 1d": "there was no yesterday",
     "2 * (job:sketchd_log_backlog_updates:min30m offset 1h)": "there was no hour before",
-    'sum by (job, namespace) (rate(sketchd_rejected_total{reason="overloaded"}[5m]))':
-        "nobody was refused so",
-    'sum by (job, namespace) (increase(sketchd_rejected_total{reason="internal"}[30m]))':
-        "there was no fault",
-    'sum by (job, namespace) (increase(sketchd_rejected_total{reason="stored_data_damaged"}[30m]))':
-        "nothing is damaged",
-    'sum by (job, namespace) (rate(sketchd_rejected_total{reason="backlog_full"}[5m]))':
-        "no log is full",
-    'sum by (job, namespace) (rate(sketchd_compactions_total{outcome="error"}[10m]))':
-        "no compaction failed",
-}  # fmt: skip
+}
 _OPERATORS: Final = re.compile(
     r"(?:\b(?:and|or|unless)\b|[<>]=?|==|!=)(?:\s*(?:on|ignoring)\s*\([^)]*\))?"
 )
