@@ -247,10 +247,13 @@ def rows(
     labels: Mapping[str, str],
     columns: Sequence[Column],
     sort: str,
+    board: str,
     note: str = "",
 ) -> table.Panel:
-    """A table of the present. labels: titles of the columns that hold labels, by label. sort: the
-    title of the column that is largest first.
+    """A table of the present.
+
+    labels: titles of the columns that hold labels, by label. sort: the title of the column that is
+    largest first. board: the uid of its dashboard, which a click on a label narrows down.
     """
     queries = [column.query for column in columns]
     alarms = [column.alarm for column in columns if column.alarm is not None]
@@ -268,9 +271,21 @@ def rows(
         .show_header(True)
         .cell_height(common.TableCellHeight.SM)
     )
+    for label, name in labels.items():
+        panel.override_by_name(name, [_choosing(board, label)])
     for column in columns:
         panel.override_by_name(column.title, _column_properties(column))
     return panel
+
+
+def _choosing(board: str, label: str) -> dashboard.DynamicConfigValue:
+    """A link in each cell, to the same dashboard of this tenant, or sketch, alone."""
+    value = "${__value.raw:percentencode}"
+    link = {
+        "title": f"Only this {label}",
+        "url": f"/d/{board}?${{__url_time_range}}&var-{label}={value}",
+    }
+    return dashboard.DynamicConfigValue("links", [link])
 
 
 def _ordered(

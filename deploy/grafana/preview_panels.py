@@ -57,7 +57,7 @@ def _axes(sheet: Sheet, place: Place, unit: str) -> Axes:
     axes.tick_params(which="both", length=0, labelsize=7, labelcolor=_FAINT)
     axes.yaxis.set_major_locator(MaxNLocator(4))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: shown(value, unit)))
-    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_locator(MaxNLocator(6, prune="both"))
     axes.xaxis.set_major_formatter(FuncFormatter(_clock))
     return axes
 

@@ -24,6 +24,7 @@ _BACKLOG: Final = "sketchd_log_backlog_updates"
 _MEMORY: Final = "sketchd_sketch_memory_bytes"
 _APPEND: Final = 'operation="append"'
 _READ: Final = 'operation="read"'
+_WAITED: Final = 'operation=~"append|read|get|create|compact"'
 #: Outcomes in which the store did not do its part; `refused` is an answer.
 _FAULTS: Final = 'outcome=~"unavailable|error"'
 _BY_OPERATION: Final = "{{operation}}"
@@ -79,8 +80,9 @@ def _operations() -> Panel:
 def _slowest() -> Panel:
     return lines(
         "Operation latency p99",
-        quantile(0.99, _SECONDS, "operation").named(_BY_OPERATION),
-        note="Estimated within buckets; those that failed included.",
+        quantile(0.99, _SECONDS, "operation", where=_WAITED).named(_BY_OPERATION),
+        note="Of what requests wait for, and of compaction. Estimated within buckets; those that "
+        "failed included.",
         logarithmic=True,
     )
 

@@ -100,6 +100,7 @@ def _tenants() -> Panel:
             Column("Requests / s limit", _limit("requests_per_second"), absent=_UNLIMITED),
         ],
         sort="State",
+        board=UID,
         note="As it is now. What each tenant uses of its rates is not known by tenant.",
     )  # fmt: skip
 
@@ -163,6 +164,7 @@ def _largest() -> Panel:
             Column("Log's limit used", used, bar=True, alarm=alarm("SketchdLogNearLimit")),
         ],
         sort="Memory",
+        board=UID,
         note=f"The {_LARGEST} largest, as they are now, by state and log together.",
     )
 

@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 import math
 import re
+import struct
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import pytest
-import yaml
 
-from deploy.grafana import generate, queries
+pytest.importorskip("yaml")
+
+
+from deploy.grafana import generate, preview, preview_panels, queries
 from deploy.grafana.alarms import RULES
 from deploy.grafana.interpolation import Times, all_chosen, interpolated
 from deploy.grafana.preview_data import Source
+from tests.deploy import prometheus_rules
 from tests.deploy.prometheus_process import PrometheusProcess, prometheus, scraping
 from tests.deploy.replicas import Replica, replicas
 from tests.deploy.traffic import QUOTAS, SPECS, Traffic
@@ -29,17 +33,7 @@ SILENT: Final = {
     'absent(up{job="sketchd"} == 1)': "the replicas are there",
     "tenant:sketchd_inexact_sketches:max offset 1d": "there was no yesterday",
     "2 * (job:sketchd_log_backlog_updates:min30m offset 1h)": "there was no hour before",
-    'sum by (job, namespace) (rate(sketchd_rejected_total{reason="overloaded"}[5m]))':
-        "nobody was refused so",
-    'sum by (job, namespace) (increase(sketchd_rejected_total{reason="internal"}[30m]))':
-        "there was no fault",
-    'sum by (job, namespace) (increase(sketchd_rejected_total{reason="stored_data_damaged"}[30m]))':
-        "nothing is damaged",
-    'sum by (job, namespace) (rate(sketchd_rejected_total{reason="backlog_full"}[5m]))':
-        "no log is full",
-    'sum by (job, namespace) (rate(sketchd_compactions_total{outcome="error"}[10m]))':
-        "no compaction failed",
-}  # fmt: skip
+}
 _OPERATORS: Final = re.compile(
     r"(?:\b(?:and|or|unless)\b|[<>]=?|==|!=)(?:\s*(?:on|ignoring)\s*\([^)]*\))?"
 )
@@ -80,14 +74,10 @@ def targets(name: str) -> Iterator[tuple[str, dict[str, Any]]]:
             yield panel["title"], target
 
 
-def rules(kind: str) -> dict[str, str]:
-    """The expressions of all rules of a kind, `alert` or `record`, by name."""
+def rules(*, alerts: bool) -> dict[str, str]:
+    """The expressions of all alerts, or of all that is recorded, by name."""
     return {
-        rule[kind]: rule["expr"]
-        for path in sorted(RULES.glob("*.yml"))
-        for group in yaml.safe_load(path.read_text("utf-8"))["groups"]
-        for rule in group["rules"]
-        if kind in rule
+        rule.name: rule.expression for rule in prometheus_rules.rules() if rule.is_alert == alerts
     }
 
 
@@ -177,6 +167,22 @@ def test_every_variable_of_a_dashboard_has_values(
     assert instances == sorted(one.target for one in watched.fleet)
 
 
+@pytest.mark.parametrize("name", sorted(generate.DASHBOARDS))
+def test_the_preview_draws_every_panel(
+    watched: Watched, source: Source, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the queries: by now none is empty."""
+    without: list[preview_panels.Place] = []
+    monkeypatch.setattr(preview_panels, "nothing", lambda _, place: without.append(place))
+    picture = preview.drawn(board(name), source)
+    assert picture.startswith(b"\x89PNG\r\n")
+    width, height = struct.unpack(">II", picture[16:24])
+    rows = max(one["gridPos"]["y"] + one["gridPos"]["h"] for one in board(name)["panels"])
+    assert width == preview.WIDTH
+    assert 30 * rows < height < 50 * rows
+    assert not without
+
+
 def test_replicas_are_not_counted_twice(watched: Watched) -> None:
     """Two see one store: it holds as many sketches as one says, and their work adds up."""
     texts = {"job": ".+", "instance": ".*", "tenant": "acme", "kind": ".*"} | TIMES.texts
@@ -198,7 +204,7 @@ def test_prometheus_takes_every_rule(watched: Watched) -> None:
         lambda: all(rule.evaluated for rule in watched.prometheus.rules()), "all are evaluated"
     )
     loaded = watched.prometheus.rules()
-    assert {rule.name for rule in loaded} == rules("alert").keys() | rules("record").keys()
+    assert {rule.name for rule in loaded} == rules(alerts=True).keys() | rules(alerts=False).keys()
     assert [(rule.name, rule.trouble) for rule in loaded if rule.health != "ok"] == []
 
 
@@ -206,9 +212,9 @@ def test_every_recording_rule_records_something(watched: Watched) -> None:
     def ask(expression: str) -> list[float]:
         return [one.value for one in watched.prometheus.query(expression)]
 
-    names = {name: name for name in rules("record")}
+    names = {name: name for name in rules(alerts=False)}
     assert not waited(watched, names, ask, "what rules record")
-    assert not waited(watched, rules("record"), ask, "what rules compute")
+    assert not waited(watched, rules(alerts=False), ask, "what rules compute")
 
 
 def test_every_part_of_an_alert_returns_data(watched: Watched) -> None:
@@ -217,9 +223,9 @@ def test_every_part_of_an_alert_returns_data(watched: Watched) -> None:
     def ask(expression: str) -> list[float]:
         return [one.value for one in watched.prometheus.query(expression)]
 
-    parts = {part for text in rules("alert").values() for part in operands(text)}
+    parts = {part for text in rules(alerts=True).values() for part in operands(text)}
     assert SILENT.keys() <= parts
-    for expression in rules("alert").values():
+    for expression in rules(alerts=True).values():
         ask(expression)  # raises for what Prometheus does not take
     asked = {part: part for part in parts - SILENT.keys()}
     assert not waited(watched, asked, ask, "the parts of alerts")

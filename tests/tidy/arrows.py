@@ -102,7 +102,8 @@ RULES: Final = (
          ("service.doctor*", "service.ports", "service.access_ports", "service.errors",
           "service.redis_*", "service.sqlite_*")),
     # Dashboards are made from the metrics' definitions, and know nothing else of the service.
-    Rule(("deploy.grafana.preview*",), ("deploy.grafana.*",), ("httpx", "matplotlib", "numpy")),
+    Rule(("deploy.grafana.preview*",), ("deploy.grafana.*",),
+         ("PIL", "httpx", "matplotlib", "numpy")),
     Rule(("deploy", "deploy.grafana", "deploy.grafana.*"),
          ("deploy.grafana", "deploy.grafana.*", "service.metrics_catalogue"),
          ("grafana_foundation_sdk", "yaml")),
