@@ -352,7 +352,8 @@ _SERVICE: Final = (
            "tests/service/test_grpc_server.py::"
            "test_watchers_hear_of_each_change_and_of_the_end_and_share_one_look"),
     Mutant("one that leaves looks ready", "service/health.py",
-           "if self._leaving:\n            raise", "if self._draining:\n            raise", _NOTICE),
+           "if self._leaving:\n            raise", "if self._draining:\n            raise",
+           _NOTICE),
     Mutant("clients are not asked to go elsewhere", "service/middleware.py",
            "if self._health.leaving:", "if self._health.draining:", _NOTICE),
     Mutant("the client names no sketch to balancers", "service/client/grpc_wire.py",
