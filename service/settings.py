@@ -113,13 +113,11 @@ class Settings:
     drain_seconds: float = seconds(
         10.0, "How long a stopping service waits for requests under way."
     )
-    notice_seconds: float = knob(
+    notice_seconds: float = seconds(
         0.0,
         "How long before that it goes on taking requests while /readyz is 503 already, so that "
         "balancers look elsewhere before it hangs up: longer than they take to notice.",
-        "seconds",
         0.0,
-        300.0,
     )
 
     bootstrap_admin_key: str = secret(

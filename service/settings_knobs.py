@@ -100,6 +100,19 @@ def parse(name: str, kind: str, text: str) -> object:
     return value
 
 
+def row(name: str, default: object, knob: Knob) -> str:
+    """The setting's row of a table in Markdown: variable, default, unit and meaning."""
+    meaning = knob.meaning + (f" One of {', '.join(knob.words)}." if knob.words else "")
+    shown = f"`{_shown(default)}`" if default != "" else "none"
+    return f"| `{variable(name)}` | {shown} | {knob.unit} | {meaning} |"
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() else str(value)
+    return str(value)
+
+
 def document_of(settings: type) -> str:
     """A Markdown page with a row for each field of a class of knobs."""
     lines = [
@@ -112,14 +125,5 @@ def document_of(settings: type) -> str:
         "| --- | --- | --- | --- |",
     ]
     for item in dataclasses.fields(settings):
-        what: Knob = item.metadata["knob"]
-        meaning = what.meaning + (f" One of {', '.join(what.words)}." if what.words else "")
-        default = f"`{_shown(item.default)}`" if item.default != "" else "none"
-        lines.append(f"| `{variable(item.name)}` | {default} | {what.unit} | {meaning} |")
+        lines.append(row(item.name, item.default, item.metadata["knob"]))
     return "\n".join(lines) + "\n"
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, float):
-        return str(int(value)) if value.is_integer() else str(value)
-    return str(value)

@@ -152,6 +152,11 @@ _ALGORITHMS: Final = (
            _ESTIMATES + "norms_err_as_their_standard_errors_say[random in 2^40-1.0-8]"),
 )  # fmt: skip
 
+_NOTICE: Final = (
+    "tests/service/test_cli_notice.py::"
+    "test_one_that_leaves_serves_until_a_second_signal_cuts_notice_short"
+)
+
 _SERVICE: Final = (
     # An append counts once, whoever sends it how often.
     Mutant("Redis forgets idempotency keys", "service/redis_scripts/append.lua",
@@ -369,6 +374,15 @@ _SERVICE: Final = (
            "if self._health.draining:\n            return int(_Answer.SERVING)",
            "tests/service/test_grpc_server.py::"
            "test_watchers_hear_of_each_change_and_of_the_end_and_share_one_look"),
+    Mutant("one that leaves looks ready", "service/health.py",
+           "if self._leaving:\n            raise", "if self._draining:\n            raise",
+           _NOTICE),
+    Mutant("clients are not asked to go elsewhere", "service/middleware.py",
+           "if self._health.leaving:", "if self._health.draining:", _NOTICE),
+    Mutant("the client names no sketch to balancers", "service/client/grpc_wire.py",
+           "if _NAME.fullmatch(name) else ()", "if False else ()",
+           "tests/client/test_wire.py::"
+           "test_metadata_names_the_one_sketch_of_an_operation_where_it_is_a_name"),
 )  # fmt: skip
 
 MUTANTS: Final = _ALGORITHMS + _SERVICE

@@ -39,6 +39,7 @@ class Replica:
         self.address = address
         self.url = f"http://{address}:{ports[0]}"
         self._log = log
+        self._http = httpx.Client(base_url=self.url, timeout=10)
         self._environment = {
             **{name: one for name, one in os.environ.items() if not name.startswith("SKETCHD_")},
             **SETTINGS,
@@ -70,7 +71,7 @@ class Replica:
         assert self.process is not None
         assert self.process.poll() is None, self._log.read_text()
         try:
-            return httpx.get(f"{self.url}/readyz", timeout=5).status_code == 200
+            return self._http.get("/readyz").status_code == 200
         except httpx.TransportError:
             return False
 
@@ -86,9 +87,14 @@ class Replica:
             self.process.kill()
             self.process.wait()
 
+    def close(self) -> None:
+        """End it for good."""
+        self.kill()
+        self._http.close()
+
     def scrape(self) -> Scraped:
         """Its metrics."""
-        return parsed(httpx.get(f"{self.url}/metrics", timeout=10).text)
+        return parsed(self._http.get("/metrics").text)
 
     def said(self) -> str:
         """What it has logged."""
@@ -166,7 +172,7 @@ class Balanced:
             self._process.kill()
             self._process.wait()
         for one in self.replicas:
-            one.kill()
+            one.close()
         self.resolver.close()
 
 

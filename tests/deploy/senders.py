@@ -83,13 +83,11 @@ def counted(url: str, name: str) -> float:
 def updates(url: str, name: str, kept: bool = True) -> Iterator[Callable[[], None]]:
     """One update without a key, which nobody may send twice. kept: on one connection."""
     path, body = f"{url}/v1/sketches/{name}/updates", {"index": [0], "delta": [1]}
-    with httpx.Client(timeout=30, headers=BEARER) as http:
+    limits = httpx.Limits(max_keepalive_connections=1 if kept else 0)
+    with httpx.Client(timeout=30, headers=BEARER, limits=limits) as http:
 
         def send() -> None:
-            if kept:
-                answer = http.post(path, json=body)
-            else:
-                answer = httpx.post(path, json=body, headers=BEARER, timeout=30)
+            answer = http.post(path, json=body)
             assert answer.status_code == 200, answer.text
 
         yield send
