@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 _HERE: Final = Path(__file__).parent
 RULES: Final = _HERE.parent / "prometheus" / "rules"

@@ -172,6 +172,7 @@ BREAKS: Final[list[tuple[Break, Variant, Rule, str]]] = [
     (setting("SKETCHD_CASH_BYTES", "1"), SMALL, pods.environment, "SKETCHD_CASH_BYTES is no set"),
     (setting("SKETCHD_POOL_THREADS", "0"), SMALL, pods.environment, "SKETCHD_POOL_THREADS must"),
     (setting("SKETCHD_PORT", "80"), SMALL, pods.environment, "not where the service listens"),
+    (setting("SKETCHD_KEEP_ALIVE_SECONDS", "5"), SMALL, pods.environment, "sends into it"),
     (setting("SKETCHD_HOST", "127.0.0.1"), SMALL, pods.environment, "nobody reaches it"),
     (
         lambda found: container_of(found.service)["env"].reverse(),

@@ -20,6 +20,8 @@ from tests.deploy.quantities import quantity
 VERSION: Final = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
 #: Beyond the drain: uvicorn waits a second more, a supervisor five, and the store is closed.
 _CLOSING_SECONDS: Final = 10
+#: How long ingress-nginx keeps a connection to a pod that is not used; HAProxy's is shorter.
+_CONTROLLERS_KEEP_SECONDS: Final = 60
 _EXPANDED: Final = re.compile(r"\$\((\w+)\)")
 
 
@@ -49,6 +51,8 @@ def environment(found: Manifests) -> list[str]:
         wrong.append(f"the pod's ports are {listening}, which is not where the service listens")
     if as_set.host != "0.0.0.0":
         wrong.append(f"the service listens on {as_set.host}, where nobody reaches it")
+    if float(own.get("SKETCHD_KEEP_ALIVE_SECONDS", 0)) <= _CONTROLLERS_KEEP_SECONDS:
+        wrong.append("a connection is closed while an ingress controller sends into it")
     if not as_set.bootstrap_admin_key:
         wrong.append("no bootstrap key: nobody could make the first one")
     if not as_set.store.startswith("redis"):

@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Final, Self
 from urllib.parse import urlsplit
@@ -19,7 +20,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from tests.deploy.kustomize import ROOT, Document, Manifests, container_of
-from tests.redis_process import HOST, ServerProcess, free_port, wait_for
+from tests.redis_process import HOST, ServerProcess, free_port
 
 _READY: Final = re.compile(r"sketchd ready: http (http://\S+)")
 #: Ends with its parent, and writes no files; stands before the command, see programs.py.
@@ -115,14 +116,21 @@ class PodProcess:
         asked = self.container[f"{name}Probe"]
         assert asked["httpGet"]["port"] == "http"
         url = self.url + asked["httpGet"]["path"]
-        return httpx.get(url, timeout=asked["timeoutSeconds"]).status_code == 200
+        try:
+            return httpx.get(url, timeout=asked["timeoutSeconds"]).status_code == 200
+        except httpx.TransportError:
+            return False
 
     def started(self) -> PodProcess:
-        """Itself, once the startup and readiness probes succeed. AssertionError if it ends."""
-        wait_for("it says where it listens", lambda: self.url or self.ended is not None)
-        assert self.ended is None, "".join(self.log)[-3000:]
-        for name in ("startup", "readiness"):
-            wait_for(f"{name} probe", lambda name=name: self.probe(name))  # type: ignore[misc]
+        """Itself, once the startup and readiness probes succeed, for which it has as long as the
+        kubelet gives it. Raises AssertionError if it ends.
+        """
+        startup = self.container["startupProbe"]
+        until = time.monotonic() + startup["periodSeconds"] * startup["failureThreshold"]
+        while not (self.url and self.probe("startup") and self.probe("readiness")):
+            assert self.ended is None, "".join(self.log)[-3000:]
+            assert time.monotonic() < until, "the kubelet would have given it up"
+            time.sleep(0.05)
         return self
 
     def terminate(self) -> None:
