@@ -13,7 +13,7 @@ TEST_PROCESSES ?= 2
 BENCHMARKS := $(filter-out __init__ calibrate,$(basename $(notdir $(wildcard benchmarks/*.py))))
 IN_VENV := $(VENV)/bin/python
 INSTALL := $(IN_VENV) -m pip install --quiet --disable-pip-version-check
-PACKAGES := service sketch_core tests deploy reference $(if $(wildcard benchmarks/*.py),benchmarks)
+PACKAGES := service sketch_core tests deploy docs $(if $(wildcard benchmarks/*.py),benchmarks)
 COMPILE := build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 \
 	--fork-strategy fewest --generate-hashes --only-binary :all: \
 	--no-emit-index-url --no-header --no-annotate $(UPGRADE)
@@ -80,7 +80,7 @@ dashboards: $(VENV)/.installed-dev ## generate deploy/grafana/dashboards again f
 	$(IN_VENV) -m deploy.grafana.generate
 
 reference: $(VENV)/.installed-dev ## make the pages again that are written from schema, .proto and measures
-	$(IN_VENV) -m reference
+	$(IN_VENV) -m docs.reference
 
 docs: $(VENV)/.installed-dev ## the documentation as a site, in build/site
 	NO_MKDOCS_2_WARNING=1 $(IN_VENV) -m mkdocs build --strict --quiet

@@ -41,8 +41,7 @@ def test_after_notice_it_ends_by_itself(tmp_path: Path) -> None:
 
 def test_workers_give_notice_and_their_supervisor_waits(tmp_path: Path) -> None:
     # More than a drain of no time and the supervisor's margin take together.
-    settings = {"notice_seconds": 8, "drain_seconds": 0.1}
-    with serving_with_workers(tmp_path, 2, **settings) as service:
+    with serving_with_workers(tmp_path, 2, notice_seconds=8, drain_seconds=0.1) as service:
         service.process.send_signal(signal.SIGTERM)
         until(lambda: httpx.get(f"{service.url}/readyz").status_code == 503, "not ready")
         assert httpx.get(f"{service.url}/healthz").status_code == 200

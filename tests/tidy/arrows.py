@@ -16,7 +16,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final
 
-PACKAGES: Final = ("service", "sketch_core", "deploy", "reference")
+PACKAGES: Final = ("service", "sketch_core", "deploy", "docs")
 
 #: The standard library without input, output, clocks, environment or logging.
 #: `secrets` draws the seed of a sketch that was given none; `threading` has the lock of a cache.
@@ -108,9 +108,9 @@ RULES: Final = (
          ("deploy.grafana", "deploy.grafana.*", "service.metrics_catalogue"),
          ("grafana_foundation_sdk", "yaml")),
     # Writes pages of the documentation; nothing imports it.
-    Rule(("reference", "reference.*"),
-         ("reference.*", "service.app", "service.http_*", "service.error_codes", "service.settings",
-          *CORE),
+    Rule(("docs.reference", "docs.reference.*"),
+         ("docs.reference.*", "service.app", "service.http_*", "service.error_codes",
+          "service.settings", *CORE),
          ("google", "grpc_tools")),
     # The composition root and what starts it see everything.
     Rule(("service.app", "service.cli*", "service.__main__", "service"), ("*",), ("*",)),

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from reference import grpc_page, http_page, schemas, sizing_table
-from reference.json_text import readable
-from reference.markdown import between, cell, prose
+from docs.reference import grpc_page, http_page, schemas, sizing_table
+from docs.reference.json_text import readable
+from docs.reference.markdown import between, cell, prose
 from service.error_codes import CODES
 from tests.tidy import documents
 from tests.tidy.tree import ROOT

@@ -123,7 +123,7 @@ def navigated(entries: Any) -> Iterator[str]:
 
 
 def _navigation() -> list[str]:
-    from reference import site_hooks
+    from docs.reference import site_hooks
 
     logging.getLogger("mkdocs").setLevel(logging.ERROR)
     config = mkdocs_config.load_config(str(ROOT / "mkdocs.yml"))
@@ -180,7 +180,7 @@ def test_pages_read_on_the_site_as_on_a_code_host(site: Path) -> None:
 )
 def test_a_broken_link_stops_the_build(link: str, warnings: int, tmp_path: Path) -> None:
     head, _, _ = (ROOT / "mkdocs.yml").read_text("utf-8").partition("\nnav:")
-    head = head.replace("hooks:\n  - reference/site_hooks.py\n", "")
+    head = head.replace("hooks:\n  - docs/reference/site_hooks.py\n", "")
     (tmp_path / "mkdocs.yml").write_text(f"{head}\nnav: [index.md, other.md]\n")
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "index.md").write_text(f"# A page\n\n{link}\n")

@@ -16,9 +16,9 @@ from google.protobuf.descriptor_pb2 import (
     MethodDescriptorProto,
 )
 
-from reference.markdown import cell, heading_anchor, prose
+from docs.reference.markdown import cell, heading_anchor, prose
 
-_PROTOS: Final = Path(__file__).resolve().parent.parent / "service" / "protos"
+_PROTOS: Final = Path(__file__).resolve().parents[2] / "service" / "protos"
 _PROTO: Final = "sketchd/v1/sketchd.proto"
 
 #: What each RPC is over HTTP.

@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from reference import schemas
-from reference.json_text import readable
-from reference.markdown import cell, heading_anchor, prose
+from docs.reference import schemas
+from docs.reference.json_text import readable
+from docs.reference.markdown import cell, heading_anchor, prose
 from service import http_access, http_openapi, http_updates
 from service.app import create_app
 from service.error_codes import CODES

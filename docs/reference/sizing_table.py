@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from reference.markdown import between
+from docs.reference.markdown import between
 from service.settings import Settings
 from sketch_core import resolve
 
-MEASURES: Final = Path(__file__).resolve().parent.parent / "docs" / "measures.md"
+MEASURES: Final = Path(__file__).resolve().parent.parent / "measures.md"
 START: Final = "<!-- installation -->\n"
 END: Final = "<!-- end of installation -->"
 

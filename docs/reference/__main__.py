@@ -1,12 +1,12 @@
-"""`python -m reference`: write every made page, or part of one, into docs/."""
+"""`python -m docs.reference`: write every made page, or part of one, into docs/."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from reference import grpc_page, http_page, sizing_table
+from docs.reference import grpc_page, http_page, sizing_table
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
+DOCS = Path(__file__).resolve().parent.parent
 
 
 def main() -> None:

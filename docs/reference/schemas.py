@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from reference.markdown import cell
+from docs.reference.markdown import cell
 
 Schema = Mapping[str, Any]
 
