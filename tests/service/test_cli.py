@@ -152,6 +152,18 @@ def test_the_limits_of_a_head_are_settings(tmp_path: Path) -> None:
             assert silent.recv(1) == b""  # and not after the default of ten seconds
 
 
+def test_how_long_an_idle_connection_stays_is_a_setting(tmp_path: Path) -> None:
+    arguments = ("--port", "0", "--store", "memory://")
+    with serving(tmp_path, *arguments, SKETCHD_KEEP_ALIVE_SECONDS="0.3") as (_, url, _):
+        host, port = url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=4) as idle:
+            idle.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            came = b"".join(iter(lambda: idle.recv(4096), b""))
+        # All of it, and then the end, before the default of five seconds.
+        assert came.startswith(b"HTTP/1.1 200")
+        assert came.endswith(b"}")
+
+
 def refused(*arguments: str, **variables: str) -> str:
     """The one line with which a command is refused."""
     done = run(*arguments, **variables)
