@@ -107,6 +107,10 @@ RULES: Final = (
     Rule(("deploy", "deploy.grafana", "deploy.grafana.*"),
          ("deploy.grafana", "deploy.grafana.*", "service.metrics_catalogue"),
          ("grafana_foundation_sdk", "yaml")),
+    # What a pod may hold follows from the settings, the bytecode of an image from the imports.
+    Rule(("deploy.kubernetes", "deploy.kubernetes.*"),
+         ("deploy.kubernetes", "deploy.kubernetes.*", "service.settings"), ("yaml",)),
+    Rule(("deploy.image.*",), ("service",)),
     # Writes pages of the documentation; nothing imports it.
     Rule(("docs.reference", "docs.reference.*"),
          ("docs.reference.*", "service.app", "service.http_*", "service.error_codes",
