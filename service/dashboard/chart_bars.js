@@ -2,13 +2,15 @@
 
 import { html, useMemo, useState } from "./vendor/htm-preact.js";
 import { Figure, Plot, useWidth } from "./chart_frame.js";
-import { coordinateTicks, extent, fraction, linear, ticksTo } from "./chart_scales.js";
+import { coordinateTicks, covered, extent, fraction, linear, ticksTo } from "./chart_scales.js";
 import { drawnOnce } from "./chart_draws.js";
 import { Choice } from "./components.js";
 import { count, probability, short, significant } from "./format.js";
 
 const MARGIN = { top: 22, right: 14, bottom: 34, left: 58 };
 const LABELS = 5;
+/** Draws that cover less of the range than this are shown on their own range, until somebody chooses. */
+const NARROW = 1 / 8;
 const VIEWS = [
   { value: "all", label: "Whole range" },
   { value: "drawn", label: "Drawn range" },
@@ -21,14 +23,15 @@ const VIEWS = [
  */
 export function BarsChart({ drawn, size, law = "|y|²", coordinate = "index", height = 240 }) {
   const [ref, width] = useWidth();
-  const [view, setView] = useState("all");
+  const [chosen, setChosen] = useState(null);
   const bars = useMemo(() => drawnOnce(drawn), [drawn]);
+  const view = chosen ?? (covered(bars.map((one) => one.whole), size) < NARROW ? "drawn" : "all");
   const picture = useMemo(() => layout(bars, size, view, width, height), [bars, size, view, width, height]);
   const negative = bars.some((one) => one.value < 0);
   return html`
     <${Figure} title="Probability of what was drawn" summary=${summary(bars, law, coordinate)}
       legend=${negative ? [{ label: "y > 0", tone: 1 }, { label: "y < 0", tone: 2 }] : null}
-      controls=${html`<${Choice} label="Horizontal axis" hideLabel options=${VIEWS} value=${view} onChange=${setView} />`}>
+      controls=${html`<${Choice} label="Horizontal axis" hideLabel options=${VIEWS} value=${view} onChange=${setChosen} />`}>
       <div class="chart-box" ref=${ref}>
         <${Plot} width=${width} height=${height} label="Probability by coordinate" length=${bars.length}
           nearest=${picture.nearest} reading=${(at) => reading(picture.order[at], coordinate)}

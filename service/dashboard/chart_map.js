@@ -2,7 +2,7 @@
 
 import { html, useMemo, useState } from "./vendor/htm-preact.js";
 import { Figure, Plot, useWidth } from "./chart_frame.js";
-import { coordinateTicks, extent, fraction } from "./chart_scales.js";
+import { coordinateTicks, covered, extent, fraction } from "./chart_scales.js";
 import { drawnOnce, indexText } from "./chart_draws.js";
 import { Choice } from "./components.js";
 import { count, probability, short, significant } from "./format.js";
@@ -13,20 +13,23 @@ const VIEWS = [
   { value: "drawn", label: "Drawn range" },
 ];
 const LABELS = 3;
+/** Pairs that cover less of the map than this are shown on their own range, until somebody chooses. */
+const NARROW = 1 / 16;
 
 /** drawn: one answer of /samples with pairs. shape: {n1, n2}. */
 export function MapChart({ drawn, shape }) {
   const [ref, width] = useWidth();
-  const [view, setView] = useState("all");
+  const [chosen, setChosen] = useState(null);
   const height = Math.round(Math.min(460, Math.max(260, width * 0.62)));
   const dots = useMemo(() => drawnOnce(drawn), [drawn]);
+  const view = chosen ?? (coveredMap(dots, shape) < NARROW ? "drawn" : "all");
   const picture = useMemo(() => layout(dots, shape, view, width, height), [dots, shape, view, width, height]);
   const negative = dots.some((one) => one.value < 0);
   return html`
     <${Figure} title="Pairs drawn" summary=${summary(dots, shape)}
       legend=${[{ label: negative ? "Y > 0" : "a pair; its area is its probability", tone: 1, mark: "dot" },
         ...(negative ? [{ label: "Y < 0; areas are probabilities", tone: 2, mark: "dot" }] : [])]}
-      controls=${html`<${Choice} label="What the map shows" hideLabel options=${VIEWS} value=${view} onChange=${setView} />`}>
+      controls=${html`<${Choice} label="What the map shows" hideLabel options=${VIEWS} value=${view} onChange=${setChosen} />`}>
       <div class="chart-box" ref=${ref}>
         <${Plot} width=${width} height=${height} label="Map of the pairs drawn" length=${dots.length}
           nearest=${picture.nearest} reading=${(at) => reading(dots[at])} resting=${resting(dots)}>
@@ -85,6 +88,12 @@ function layout(dots, shape, view, width, height) {
     labels: labelsOf(dots, places, radii, left, right, top),
     nearest: (px, py) => nearestOf(places, px, py),
   };
+}
+
+/** How much of the map lies between the outermost pairs, 0 to 1. */
+function coveredMap(dots, shape) {
+  const side = (at, size) => covered(dots.map((one) => one.whole[at]), size);
+  return side(0, shape.n1) * side(1, shape.n2);
 }
 
 /** [first, end) of one side of the map. */

@@ -68,3 +68,9 @@ export function extent(indices) {
   }
   return [low, high];
 }
+
+/** How much of [0, size) lies between the least and the greatest of the indices, 0 to 1; 1 of none. */
+export function covered(indices, size) {
+  const [low, high] = extent(indices);
+  return low === null ? 1 : Number(high - low + 1n) / Number(size);
+}

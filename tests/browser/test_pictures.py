@@ -147,6 +147,9 @@ def test_pairs_stand_on_the_map(service: Service, opened: Open) -> None:
     page.get_by_label("Query X").fill("1")
     page.get_by_label("Count").fill("400")
     tab.button("Draw").click()
+    # One column of pairs would be lost on the whole map: their own range is shown first.
+    expect(page.get_by_role("radio", name="Drawn range")).to_be_checked()
+    page.get_by_text("Whole map").click()
     plot = page.get_by_role("group", name="Map of the pairs drawn")
     plot.focus()
     page.keyboard.press("Home")

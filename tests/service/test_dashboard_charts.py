@@ -41,6 +41,14 @@ def test_marks_stand_where_the_coordinates_are(page: Page) -> None:
     assert digits(page, "extent", [5, HUGE, 7]) == ["5", HUGE]
 
 
+def test_how_much_of_the_range_was_drawn(page: Page) -> None:
+    """Draws in a corner are shown on their own range: on the whole one they would be one bar."""
+    assert call(page, "chart_scales.js", "covered", [10, 250, 259], 1000) == 0.25
+    assert call(page, "chart_scales.js", "covered", [0, HUGE], str(int(HUGE) + 1)) == 1
+    assert call(page, "chart_scales.js", "covered", [7], 1000) == 0.001
+    assert call(page, "chart_scales.js", "covered", [], 1000) == 1
+
+
 @pytest.mark.parametrize("most", [1e-12, 0.003, 0.8, 1, 7, 62, 1e9, 1e300])
 def test_axes_end_at_a_round_number_just_above(page: Page, most: float) -> None:
     ticks = call(page, "chart_scales.js", "ticksTo", most)
