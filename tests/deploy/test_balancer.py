@@ -241,8 +241,15 @@ def test_what_could_count_twice_is_sent_once(tmp_path: Path) -> None:
             # A second one would not find it, and say so.
             assert tries("DELETE", path) == 1
             assert tries("PATCH", path) == 1
+            # Called as what asks is, it is still a deletion.
+            assert tries("DELETE", "/v1/sketches/norm") == 1
+            # Heeds no key: there would be two.
+            assert tries("POST", "/v1/admin/keys", **key) == 1
+            assert tries("DELETE", path, **key) == 1
             assert tries("POST", f"{path}/updates", **key) == 4
+            assert tries("POST", "/v1/updates", **key) == 4
             assert tries("POST", f"{path}/samples") == 4
+            assert tries("POST", "/v1/plan") == 4
             assert tries("PUT", path) == 4
             assert tries("GET", path) == 4
             # At another replica, too.
