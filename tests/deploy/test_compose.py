@@ -137,7 +137,7 @@ def test_a_replica_has_time_to_stop_and_room_for_its_settings() -> None:
     replicas = int(what["deploy"]["replicas"])
     slots = (FOLDER / "haproxy/haproxy.cfg").read_text("utf-8").count("replica 1-32 ")
     assert 1 < replicas <= 32
-    assert slots == 5
+    assert slots == 6
 
 
 def test_an_idle_connection_outlives_the_balancers_patience() -> None:
