@@ -291,6 +291,10 @@ BREAKS: Final[list[tuple[Break, Variant, Rule, str]]] = [
         PRODUCTION, cluster.network, "whole world",
     ),
     (
+        without("NetworkPolicy", "solver-from-ingress"),
+        INGRESS_HAPROXY, cluster.network, "cannot be asked to prove",
+    ),
+    (
         of("Ingress", "sketchd", "spec/rules/0/http/paths/1/path", "/"),
         INGRESS_NGINX, cluster.ingress, "/metrics goes to sketchd",
     ),
