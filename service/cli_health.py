@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 HOST: Final = "127.0.0.1"
 PORT: Final = "8080"
 _TIMEOUT_SECONDS: Final = 4.0
+_LONGEST_TIMEOUT_SECONDS: Final = 3600.0
 #: Addresses to listen on that are none to call.
 _ANY: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - nothing is bound here
 _LONGEST_ANSWER_BYTES: Final = 4096
@@ -48,14 +49,15 @@ def main(arguments: Sequence[str]) -> int:
         f"(default {_TIMEOUT_SECONDS:g})",
     )
     options = parser.parse_args(arguments)
-    if not options.timeout > 0:
-        parser.error("--timeout: must be above 0")
+    if not 0 < options.timeout <= _LONGEST_TIMEOUT_SECONDS:
+        parser.error(f"--timeout: must be above 0, and at most {_LONGEST_TIMEOUT_SECONDS:g}")
     url = options.url if options.url is not None else address(os.environ)
     path = "/readyz" if options.ready else "/healthz"
     try:
         trouble = asked(url, path, options.timeout)
     except ValueError as error:
-        parser.error(f"--url: {error}")
+        origin = "--url" if options.url is not None else "SKETCHD_HOST, SKETCHD_PORT"
+        parser.error(f"{origin}: {error}")
     except (OSError, http.client.HTTPException) as error:
         trouble = str(error) or type(error).__name__
     if trouble is not None:

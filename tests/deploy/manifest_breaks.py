@@ -194,7 +194,8 @@ BREAKS: Final[list[tuple[Break, Variant, Rule, str]]] = [
     (container("startupProbe/failureThreshold", 3), SMALL, pods.probes, "slow start"),
     (container("lifecycle", {}), SMALL, pods.stop, "SIGTERM comes before"),
     (pod("terminationGracePeriodSeconds", 30), SMALL, pods.stop, "killed after 30 s"),
-    (setting("SKETCHD_DRAIN_SECONDS", "120"), SMALL, pods.stop, "may take 140"),
+    (setting("SKETCHD_DRAIN_SECONDS", "120"), SMALL, pods.stop, "may take 145"),
+    (setting("SKETCHD_NOTICE_SECONDS", "0"), SMALL, pods.stop, "without a word"),
     (service("strategy/rollingUpdate/maxUnavailable", 1), SMALL, pods.stop, "successor"),
     (container("resources/limits", {"cpu": "1"}), SMALL, pods.resources, "no limit of memory"),
     (container("resources/limits/cpu", "1"), SMALL, pods.resources, "throttled"),
@@ -288,6 +289,10 @@ BREAKS: Final[list[tuple[Break, Variant, Rule, str]]] = [
     (
         of("NetworkPolicy", "sketchd-to-redis", "spec/egress/0/to/0/ipBlock/cidr", "0.0.0.0/0"),
         PRODUCTION, cluster.network, "whole world",
+    ),
+    (
+        without("NetworkPolicy", "solver-from-ingress"),
+        INGRESS_HAPROXY, cluster.network, "cannot be asked to prove",
     ),
     (
         of("Ingress", "sketchd", "spec/rules/0/http/paths/1/path", "/"),

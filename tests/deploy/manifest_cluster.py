@@ -12,12 +12,15 @@ from typing import Final
 
 from service import metrics_catalogue
 from tests.deploy.kustomize import Document, Manifests, container_of, named
+from tests.deploy.manifest_links import SOLVERS
 from tests.deploy.manifest_pods import read
 from tests.deploy.quantities import quantity
 
 _NGINX: Final = "nginx.ingress.kubernetes.io"
 _HAPROXY: Final = "haproxy.org"
 _DNS: Final = 53
+#: Where a pod of cert-manager's listens that proves whose a host is.
+_SOLVER_PORT: Final = 8089
 
 
 def replicas(found: Manifests) -> list[str]:
@@ -90,6 +93,14 @@ def network(found: Manifests) -> list[str]:
         wrong.append("pods of the service resolve no names")
     if not ways_out & {"redis", 6379}:
         wrong.append("pods of the service do not reach Redis")
+    solvers = [one["spec"] for one in policies if one["spec"]["podSelector"] == SOLVERS]
+    if found.kind("Ingress") and not any(
+        port["port"] == _SOLVER_PORT
+        for one in solvers
+        for rule in one["ingress"]
+        for port in rule["ports"]
+    ):
+        wrong.append("cert-manager cannot be asked to prove whose the host is")
     return wrong
 
 

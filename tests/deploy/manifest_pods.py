@@ -105,7 +105,10 @@ def stop(found: Manifests) -> list[str]:
     seconds = pause.get("seconds", 0)
     if seconds < 5:
         wrong.append("SIGTERM comes before Services and controllers have heard of the pod's end")
-    needed = seconds + read(found).drain_seconds + _CLOSING_SECONDS
+    own = read(found)
+    if own.notice_seconds < 1:
+        wrong.append("connections that clients keep are hung up on, without a word before")
+    needed = seconds + own.notice_seconds + own.drain_seconds + _CLOSING_SECONDS
     grace = pod_of(service)["terminationGracePeriodSeconds"]
     if grace < needed:
         wrong.append(f"killed after {grace} s, where a stop may take {needed:g}")

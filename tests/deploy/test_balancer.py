@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import itertools
+import json
+import re
 import socket
 import subprocess
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from http.client import HTTPConnection
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
 from service.client import Client
-from tests.deploy.balanced import BEARER, CONFIGURATION, KEY, Balanced, balanced, batches
+from service.error_codes import CODES
+from tests.deploy.balanced import (
+    BEARER,
+    CONFIGURATION,
+    KEY,
+    Balanced,
+    Replica,
+    balanced,
+    batches,
+)
 from tests.deploy.senders import (
     Sender,
     counted,
@@ -94,6 +107,42 @@ def test_lists_go_where_there_is_room(two: Balanced) -> None:
         httpx.get(f"{two.url}/v1/sketches", headers=BEARER).raise_for_status()
     after = [one.scrape()("sketchd_http_requests_total") for one in two.replicas]
     assert all(now - then > 5 for then, now in zip(before, after, strict=True))
+
+
+def test_a_page_and_its_files_come_from_one_replica(two: Balanced) -> None:
+    # While two versions serve, the other one has none of the page's files.
+    before = [_pages(one) for one in two.replicas]
+    for _ in range(3):
+        page = httpx.get(f"{two.url}/dashboard").raise_for_status().text
+        files = re.findall(r'"(/dashboard/assets/[^"]+)"', page)
+        assert len(files) > 3
+        for file in files:
+            httpx.get(two.url + file).raise_for_status()
+    after = [_pages(one) for one in two.replicas]
+    took = [now - then for then, now in zip(before, after, strict=True)]
+    assert sorted(took)[:-1] == [0]
+
+
+def _pages(replica: Replica) -> float:
+    """Requests for the dashboard and its files that a replica has had."""
+    found = replica.scrape()
+    assets = "/dashboard/assets/{digest}/{path:path}"
+    return sum(
+        found("sketchd_http_requests_total", route=route) for route in ("/dashboard", assets)
+    )
+
+
+def test_a_body_that_does_not_come_is_refused_with_a_problem_document(two: Balanced) -> None:
+    at = urlsplit(two.url)
+    connection = HTTPConnection(at.hostname or "", at.port, timeout=30)
+    connection.request("POST", "/v1/updates", b"{", {**BEARER, "Content-Length": "10"})
+    answer = connection.getresponse()
+    problem = json.loads(answer.read())
+    connection.close()
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.status == problem["status"] == 408
+    assert problem["code"] == "body_too_slow"
+    assert problem["title"] == CODES["body_too_slow"].title
 
 
 def test_a_replica_killed_under_load_loses_nothing_and_clients_go_on(two: Balanced) -> None:
@@ -241,8 +290,15 @@ def test_what_could_count_twice_is_sent_once(tmp_path: Path) -> None:
             # A second one would not find it, and say so.
             assert tries("DELETE", path) == 1
             assert tries("PATCH", path) == 1
+            # Called as what asks is, it is still a deletion.
+            assert tries("DELETE", "/v1/sketches/norm") == 1
+            # Heeds no key: there would be two.
+            assert tries("POST", "/v1/admin/keys", **key) == 1
+            assert tries("DELETE", path, **key) == 1
             assert tries("POST", f"{path}/updates", **key) == 4
+            assert tries("POST", "/v1/updates", **key) == 4
             assert tries("POST", f"{path}/samples") == 4
+            assert tries("POST", "/v1/plan") == 4
             assert tries("PUT", path) == 4
             assert tries("GET", path) == 4
             # At another replica, too.

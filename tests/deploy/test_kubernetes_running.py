@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
+from http.client import HTTPConnection
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import grpc
 import httpx
@@ -185,6 +188,28 @@ async def rolled(found: Manifests, redis: ServerProcess, pause: float) -> Traffi
     # Whoever was refused may have been counted; who was answered was, once.
     assert traffic.added <= answer.json()["value"][0] <= traffic.added + len(traffic.failed)
     return traffic
+
+
+def test_a_connection_that_was_kept_is_served_after_sigterm_and_then_closed(
+    found: Manifests, redis: ServerProcess
+) -> None:
+    # Through a Service it stays with the pod, whatever clients have heard.
+    with PodProcess(found, redis) as pod:
+        pod.started()
+        at = urlsplit(pod.url)
+        connection = HTTPConnection(at.hostname or "", at.port, timeout=30)
+        connection.connect()
+        kept = connection.sock
+        pod.terminate()
+        wait_for("the pod has heard of its end", lambda: not pod.probe("readiness"))
+        time.sleep(1)  # many times what it takes to hang up where no notice is given
+        connection.request("GET", "/v1/sketches", headers=pod.headers)
+        answer = connection.getresponse()
+        assert connection.sock in (kept, None)
+        assert answer.status == 200
+        assert answer.getheader("connection") == "close"
+        connection.close()
+        assert pod.wait(pod_of(found.service)["terminationGracePeriodSeconds"]) == 0
 
 
 async def test_a_rolling_update_fails_no_request(found: Manifests, redis: ServerProcess) -> None:

@@ -74,6 +74,20 @@ def test_what_is_no_url_is_said(url: str) -> None:
     assert "--url: " in done.stderr
 
 
+@pytest.mark.parametrize("seconds", ["0", "nan", "inf", "1e30"])
+def test_a_timeout_that_no_socket_takes_is_said(seconds: str) -> None:
+    done = run("health", "--timeout", seconds)
+    assert done.returncode == 2
+    assert "--timeout: " in done.stderr
+
+
+def test_an_environment_that_names_no_port_is_said_to_be_at_fault() -> None:
+    # What Kubernetes sets for a Service called sketchd.
+    done = run("health", SKETCHD_PORT="tcp://10.96.0.10:8080")
+    assert done.returncode == 2
+    assert "SKETCHD_PORT: " in done.stderr
+
+
 def test_over_tls_its_own_certificate_opens_what_demands_one(tmp_path: Path) -> None:
     certificates = Certificates(tmp_path)
     files = {"CERTIFICATE": certificates.certificate, "KEY": certificates.key}
