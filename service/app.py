@@ -209,7 +209,13 @@ def build(
         backend = open_store(settings, clock)
     else:
         backend = Backend(store, access if access is not None else MemoryAccess(clock))
-    timed = TimedStore(backend.store, finished=metrics.store_finished, up=metrics.store_up)
+
+    def store_up(up: bool) -> None:
+        metrics.store_up(up)
+        if not up:
+            health.doubt()
+
+    timed = TimedStore(backend.store, finished=metrics.store_finished, up=store_up)
     pool = BoundedPool(settings.pool_threads, settings.pool_queue, depth_changed=metrics.pool_depth)
     directory = CachedDirectory(backend.access, settings.access_refresh_seconds)
     demand_keys = bool(settings.bootstrap_admin_key) or not is_this_machine(settings.host)

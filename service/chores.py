@@ -14,8 +14,11 @@ from service.settings import Settings
 
 _log = logging.getLogger(__name__)
 _LAG_PAUSE_SECONDS: Final = 0.25
-#: How old the last judgement of readiness may grow: where no balancer asks, nobody else does.
-_READY_PAUSE_SECONDS: Final = 5.0
+#: How old the last judgement of readiness may grow, for where no balancer asks nobody else does:
+#: one that is in doubt, and one that is not. Each writes to the store, which keeps a disk awake
+#: that nobody else uses; what can go wrong shows in whatever else asks the store.
+_DOUBTFUL_SECONDS: Final = 5.0
+_SURE_SECONDS: Final = 60.0
 #: Limits of tenants by (tenant, name of the quota's field).
 Limits = Mapping[tuple[str, str], float]
 
@@ -24,7 +27,7 @@ class Chores:
     """Background tasks over a store. A failure is logged and the chore tried again next time.
 
     limits: those of tenants that are set now. judge: find out whether the service is ready,
-    unless that was done in the last so many seconds.
+    unless that was done in the last so many seconds: where nothing is in doubt, and where it is.
     """
 
     def __init__(
@@ -34,7 +37,7 @@ class Chores:
         settings: Settings,
         *,
         limits: Callable[[], Limits] | None = None,
-        judge: Callable[[float], Awaitable[None]] | None = None,
+        judge: Callable[[float, float], Awaitable[None]] | None = None,
     ) -> None:
         self._store = store
         self._metrics = metrics
@@ -52,7 +55,7 @@ class Chores:
                 self._repeat("usage", self.refresh, self._settings.usage_interval_seconds)
             ),
             asyncio.create_task(self._watch_the_loop()),
-            asyncio.create_task(self._repeat("readiness", self.judge, _READY_PAUSE_SECONDS)),
+            asyncio.create_task(self._repeat("readiness", self.judge, _DOUBTFUL_SECONDS)),
         ]
 
     async def stop(self) -> None:
@@ -76,7 +79,7 @@ class Chores:
     async def judge(self) -> None:
         """See to it that somebody has lately found out whether the service is ready."""
         if self._judge is not None:
-            await self._judge(_READY_PAUSE_SECONDS)
+            await self._judge(_SURE_SECONDS, _DOUBTFUL_SECONDS)
 
     async def _watch_the_loop(self) -> None:
         """How late the event loop wakes whoever asked for it: what every request waits besides."""

@@ -41,6 +41,7 @@ class Health:
         self._silent = silent
         self._was_ready: bool | None = None
         self._judged_at = float("-inf")
+        self._doubted = True
         self._started = False
         self._leaving = False
         self._draining = False
@@ -104,14 +105,26 @@ class Health:
             raise
         self._judged(not self._leaving)  # which may have begun while the store was asked
 
-    async def judge(self, fresh_seconds: float) -> None:
-        """Check, unless that was done within the last so many seconds; raises nothing."""
-        if time.monotonic() - self._judged_at >= fresh_seconds:
+    def doubt(self) -> None:
+        """The store has failed somebody: the last judgement may no longer hold."""
+        self._doubted = True
+
+    async def judge(self, sure_seconds: float, doubtful_seconds: float | None = None) -> None:
+        """Check, unless that was done within the last so many seconds; raises nothing.
+
+        doubtful_seconds: where it was not ready then, or the store has failed somebody since; as
+        sure_seconds if not given.
+        """
+        fresh = sure_seconds
+        if self._doubted and doubtful_seconds is not None:
+            fresh = doubtful_seconds
+        if time.monotonic() - self._judged_at >= fresh:
             with suppress(ServiceError):
                 await self.check()
 
     def _judged(self, ready: bool, reason: str = "") -> None:
         self._judged_at = time.monotonic()
+        self._doubted = not ready
         self._told(ready)
         if self._was_ready and not ready and not self._leaving:
             _LOG.warning("not ready: %s", reason)

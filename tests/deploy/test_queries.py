@@ -31,8 +31,14 @@ MAY_BE_EMPTY: Final[dict[tuple[str, str], str]] = {}
 #: Parts of alerts that return nothing here, and why that is right.
 SILENT: Final = {
     'absent(up{job="sketchd"} == 1)': "the replicas are there",
-    "tenant:sketchd_inexact_sketches:max offset 1d": "there was no yesterday",
+    "last_over_time(tenant:sketchd_inexact_sketches:max[1h] offset 1d)": "there was no yesterday",
     "2 * (job:sketchd_log_backlog_updates:min30m offset 1h)": "there was no hour before",
+    # Steps of subqueries are whole minutes of the clock, and the first may be to come.
+    **{
+        f"sum_over_time(job:sketchd_{what}:rate5m[{steps}": "no step is over yet"
+        for what in ("requests_failed", "updates_slow")
+        for steps in ("1h:1m]) * 60", "3d:5m]) * 300")
+    },
 }
 _OPERATORS: Final = re.compile(
     r"(?:\b(?:and|or|unless)\b|[<>]=?|==|!=)(?:\s*(?:on|ignoring)\s*\([^)]*\))?"

@@ -192,8 +192,16 @@ async def test_limits_come_from_the_directory_and_readiness_from_a_look_at_the_s
     await runtime.health.judge(0)
     assert store.calls["ping"] == asked + 1
     del store.before["ping"]
-    await runtime.health.judge(0)
+    await runtime.health.judge(60, 0)  # it was not ready
     assert registry.get_sample_value("sketchd_ready") == 1
+    asked = store.calls["ping"]
+    await runtime.health.judge(60, 0)  # nothing has happened since
+    assert store.calls["ping"] == asked
+    store.before["usage"] = fail
+    with pytest.raises(StoreUnavailable):
+        await runtime.store.usage(0)
+    await runtime.health.judge(60, 0)  # the store has failed somebody
+    assert store.calls["ping"] == asked + 1
     await runtime.stop()
     assert registry.get_sample_value("sketchd_ready") == 0
 
