@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-#: What the progress bar and the plot need beside the service: its extra `demo`, by name, since no index has sketchd.
+#: The extra `demo` by what is in it, since no index has sketchd.
 _EXTRA = "matplotlib tqdm"
 
 

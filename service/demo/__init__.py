@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from service.demo.client import Client
 
-#: What the demo needs beside the service: its extra `demo`, by name, since no index has sketchd.
+#: The extra `demo` by what is in it, since no index has sketchd.
 _EXTRA = "matplotlib tqdm"
 
 PARTS = ("attention", "pairs")
