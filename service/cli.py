@@ -87,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument(
         "--store",
         metavar="URL",
-        help=f"sqlite:///relative.db, sqlite:////absolute.db or memory:// "
+        help=f"sqlite:///relative.db, sqlite:////absolute.db, redis://… and its kin, or memory:// "
         f"(default {defaults.store}) [SKETCHD_STORE]",
     )
     for name, what in _TLS_FILES.items():

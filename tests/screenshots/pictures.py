@@ -60,6 +60,13 @@ def _vector(page: Page) -> None:
     _draw(page, 24)
 
 
+def _numbers_and_draws(page: Page) -> None:
+    # The caption says that latencies are left out; with them it would be too long for a README.
+    _vector(page)
+    page.get_by_role("figure", name="Latency").evaluate(_WITHOUT)
+    page.get_by_role("heading", name="Live").evaluate(_TO_TOP)
+
+
 def _matrix(page: Page) -> None:
     query = content.query_of_head()
     page.get_by_label("Query x").fill(", ".join(f"{number:g}" for number in query))
@@ -75,6 +82,7 @@ def _tensor(page: Page) -> None:
 
 #: How long the live charts are left to fill.
 _WATCHED_SECONDS: Final = 24
+_WITHOUT: Final = "(one) => { one.style.display = 'none' }"
 #: Below the bar that stays at the top.
 _TO_TOP: Final = "(one) => scrollTo(0, one.getBoundingClientRect().top + scrollY - 80)"
 
@@ -84,6 +92,11 @@ PICTURES: Final = [
     Picture(
         "dashboard-vector", f"#/sketches/{content.CLICKS}", _vector, height=1350,
         streaming=content.CLICKS,
+    ),
+    # As wide as code hosts show a README, so that its text can be read there.
+    Picture(
+        "dashboard-readme", f"#/sketches/{content.CLICKS}", _numbers_and_draws,
+        width=960, height=1000, streaming=content.CLICKS,
     ),
     Picture("dashboard-matrix", f"#/sketches/{content.HEAD}", _matrix, height=960, dark=True),
     Picture("dashboard-tensor", f"#/sketches/{content.PAIRS}", _tensor, height=1080),
