@@ -200,6 +200,7 @@ class RedisConnection:
         clock = asyncio.get_running_loop().time
         deadline = clock() + seconds
         pause = _FIRST_PAUSE
+        reason: Exception | None = None
         self._under_way += 1
         try:
             while True:
@@ -209,9 +210,12 @@ class RedisConnection:
                     if not passes(error):
                         raise refusal(error) from error
                     self._failed(error)
+                    # That the last attempt was cut short says less than how those before it failed.
+                    if reason is None or not (_is_timeout(error) and clock() >= deadline):
+                        reason = error
                     rest = pause * random.uniform(0.5, 1.0)
                     if clock() + rest >= deadline:
-                        raise refusal(error) from error
+                        raise refusal(reason) from error
                     await asyncio.sleep(rest)
                     pause = min(2 * pause, _LONGEST_PAUSE)
                 else:
@@ -289,6 +293,10 @@ class RedisConnection:
                 f"{options.wait_seconds:g} s"
             )
         return replies
+
+
+def _is_timeout(error: Exception) -> bool:
+    return isinstance(error, TimeoutError | exceptions.TimeoutError)
 
 
 def _key(part: Part) -> bytes:

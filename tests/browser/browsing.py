@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from playwright.sync_api import ConsoleMessage, Locator, Page, expect
 
 #: How long anything on the page may take; most of it is there within a tenth of a second.
-PATIENCE_SECONDS: Final = 15.0
+PATIENCE_SECONDS: Final = 30.0
 #: What Chromium writes to the console by itself for each request that was not answered 2xx.
 REFUSED: Final = "Failed to load resource: the server responded with a status of {status} "
 UNREACHABLE: Final = "Failed to load resource: net::ERR_"

@@ -232,17 +232,3 @@ def test_who_may_only_read_is_offered_no_changes(keyed: Service, opened: Open) -
     command = tab.panel("Draw").locator("pre").first
     expect(command).to_contain_text("Bearer $SKETCHD_KEY")
     expect(command).not_to_contain_text(key)
-
-
-def test_a_sketch_that_ends_while_one_looks_says_how(service: Service, opened: Open) -> None:
-    spec = {"kind": "vector", "shape": {"n": 1000}}
-    brief = opened(service, made(service, "pictures.brief", {**spec, "ttl_seconds": 2}))
-    gone = opened(service, made(service, "pictures.gone", spec))
-    gone.at("pictures.gone")
-    expect(gone.fact("Increments")).to_have_text("0")
-    for tab in (brief, gone):
-        tab.expects(REFUSED.format(status=404))
-    service.call("DELETE", "/v1/sketches/pictures.gone").raise_for_status()
-    expect(gone.page.get_by_text("This sketch was deleted")).to_be_visible()
-    expect(brief.page.get_by_text("This sketch has expired")).to_be_visible()
-    gone.check_accessible()

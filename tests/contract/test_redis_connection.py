@@ -14,6 +14,7 @@ import pytest
 
 from service.errors import StoreUnavailable
 from service.redis_connection import RedisConnection, RedisOptions, Script
+from service.redis_errors import NoMaster
 from service.redis_url import parse, shown
 from tests.redis_servers import (
     Certificates,
@@ -318,8 +319,25 @@ async def test_sentinels_name_the_next_master() -> None:
             assert await redis.run(SET, ["b"], ["2"], writes=True) == b"2"
             assert watched.replica.client.get("b") == "2"
             assert await redis.command("GET", "a", writes=False) == b"1"
-        wrong = RedisConnection(parse(watched.url.replace("/main", "/other")), HASTY)
+        patient = RedisOptions(timeout_seconds=1.5)
+        wrong = RedisConnection(parse(watched.url.replace("/main", "/other")), patient)
         assert "no master other" in await refused(wrong.start())
+
+
+async def test_an_attempt_that_the_end_cuts_short_hides_no_reason() -> None:
+    attempts = 0
+
+    async def attempt(deadline: float) -> None:
+        nonlocal attempts
+        attempts += 1
+        if attempts == 1:
+            raise NoMaster("the sentinels know no master other")
+        async with asyncio.timeout_at(deadline):
+            await asyncio.sleep(60)
+
+    redis = RedisConnection(parse("redis://127.0.0.1:1"), HASTY)
+    assert "no master other" in await refused(redis._patiently(attempt, 0.3))
+    assert attempts == 2
 
 
 async def test_a_master_that_hung_and_was_replaced_is_not_believed_again() -> None:
