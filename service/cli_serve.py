@@ -7,6 +7,7 @@ import contextlib
 import ctypes
 import dataclasses
 import gc
+import resource
 import signal
 import socket
 import sys
@@ -40,6 +41,8 @@ _M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3
 _HEAP_BLOCK_BYTES: Final = 1 << 20
 _HEAP_KEPT_BYTES: Final = 64 << 20
+#: Connections and files, where the system lets a process have as many.
+_OPEN_FILES: Final = 65_536
 
 
 class Server(uvicorn.Server):
@@ -135,6 +138,7 @@ def serve_on(settings: Settings, ports: Ports, worker: WorkerEnd | None = None) 
     """Serve in this process. Raises CannotServe. worker: where it is one of several."""
     settings = dataclasses.replace(settings, host=ports.address)
     share_the_processor()
+    allow_connections()
     try:
         certificates = Certificates(settings)
         runtime = composition.build(settings)
@@ -189,6 +193,20 @@ def share_the_processor() -> None:
     # new ones they took a twentieth of the processor time, with every 5,000 a hundredth.
     gc.set_threshold(*_COLLECT_AFTER)
     keep_the_heap()
+
+
+def allow_connections() -> None:
+    """Raise the limit of open files as far as this process may, up to _OPEN_FILES.
+
+    systemd and container engines start processes with 1,024, for the sake of programs that use
+    select(): a connection above that is closed without a word.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        # Some systems have a limit beside, and refuse.
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def keep_the_heap() -> None:

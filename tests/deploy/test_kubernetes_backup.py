@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from service.cli_backup import replacing
 from tests.deploy.kustomize import FOLDER, ROOT, Manifests, Variant, built, container_of, secret_of
 from tests.redis_servers import ServerProcess, closing, standalone
 
@@ -78,6 +79,21 @@ def test_each_tenant_has_a_file_and_old_ones_go(tmp_path: Path, redis: ServerPro
     assert inside.names() == ["acme-2", "default"]
     for file in inside.backups.iterdir():
         assert inside.run("sketchd", "inspect", str(file)).returncode == 0
+
+
+def test_what_a_killed_job_left_goes_a_day_later(tmp_path: Path, redis: ServerProcess) -> None:
+    inside = Container(tmp_path, redis.url)
+    with replacing(inside.backups / "acme-2020-01.backup"):
+        (left,) = inside.backups.iterdir()
+        under_way = left.with_name(left.name + "x")
+        for file, hours in ((left, 25), (under_way, 1)):
+            file.touch()
+            at = time.time() - hours * 3600
+            os.utime(file, (at, at))
+        assert inside.run("sh", str(SCRIPT)).returncode == 0
+        assert not left.exists()
+        assert under_way.exists()
+        left.touch()
 
 
 def test_a_failed_night_removes_nothing(tmp_path: Path, redis: ServerProcess) -> None:

@@ -162,10 +162,10 @@ async def replaced(
     return status
 
 
-async def rolled(found: Manifests, redis: ServerProcess, pause: float) -> Traffic:
+async def rolled(found: Manifests, redis: ServerProcess, pause: float, **more: str) -> Traffic:
     """One of two pods replaced under load; checks that what was acknowledged is counted."""
     grace = pod_of(found.service)["terminationGracePeriodSeconds"]
-    pods = [PodProcess(found, redis) for _ in range(3)]
+    pods = [PodProcess(found, redis, **more) for _ in range(3)]
     old, other, new = pods
     with old, other:
         old.started()
@@ -223,4 +223,5 @@ async def test_a_rolling_update_fails_no_request(found: Manifests, redis: Server
 async def test_without_the_pause_requests_would_fail(
     found: Manifests, redis: ServerProcess
 ) -> None:
-    assert (await rolled(found, redis, 0.0)).failed
+    # Nor any notice, which lasts longer than it takes here to be heard of.
+    assert (await rolled(found, redis, 0.0, SKETCHD_NOTICE_SECONDS="0")).failed

@@ -9,6 +9,10 @@ days=${BACKUP_DAYS:-14}
 : "${SKETCHD_STORE:=redis://:${REDIS_PASSWORD:-}@sketchd-redis:6379/0}"
 export SKETCHD_STORE
 
+# What was being written when a pod was killed: no backup, and in the way of the next ones. Of a day
+# ago, far longer than a job may run, so that nobody's is taken that is at work now.
+find "$folder" -maxdepth 1 -name '.*.backup.*' -mmin +1440 -delete
+
 now=$(date -u +%Y-%m-%dT%H-%M-%SZ)
 listed=$(sketchd tenant list --json)
 tenants=$(printf %s "$listed" | python -c '
