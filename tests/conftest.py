@@ -10,6 +10,7 @@ import hypothesis
 import numpy as np
 import pytest
 
+from tests import dealing
 from tests.redis_fixtures import redis_server, session_redis
 
 __all__ = ["redis_server", "session_redis"]
@@ -37,6 +38,7 @@ def pytest_configure(config: pytest.Config) -> None:
     text = str(config.getoption("--seed"))
     config.stash[_SEED] = secrets.randbits(32) if text == "random" else int(text)
     config.option.seed = str(config.stash[_SEED])
+    dealing.keep_order(config)
 
 
 def pytest_report_header(config: pytest.Config) -> str:
@@ -45,7 +47,7 @@ def pytest_report_header(config: pytest.Config) -> str:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Seed every Hypothesis test from --seed and its name."""
+    """Seed every Hypothesis test from --seed and its name, and order the files."""
     for item in items:
         # A state machine's test is a method.
         test: Any = getattr(getattr(item, "obj", None), "__func__", getattr(item, "obj", None))
@@ -53,6 +55,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             text = f"{config.getoption('--seed')}/{item.nodeid}"
             digest = hashlib.sha256(text.encode()).digest()
             hypothesis.seed(int.from_bytes(digest[:8], "little"))(test)
+    dealing.deal(config, items)
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from redis.retry import Retry
 from tests.programs import ENDS_WITH_PARENT
 
 HOST: Final = "127.0.0.1"
-_PATIENCE_SECONDS: Final = 20.0
+_PATIENCE_SECONDS: Final = 60.0
 #: What a test's server has unless it asks for something else.
 _DEFAULTS: Final = {
     "bind": HOST,

@@ -3,6 +3,8 @@
 # are missing and may be installed. Elsewhere it says what is missing, and their tests are skipped.
 set -eu
 
+# Where Debian puts servers, which is on the PATH of root alone.
+PATH=$PATH:/usr/sbin:/sbin
 missing=
 needs() { # program package
 	command -v "$1" >/dev/null 2>&1 || missing="$missing $2"
@@ -21,6 +23,8 @@ if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
 		printf '#!/bin/sh\nexit 101\n' >"$policy"
 		chmod +x "$policy"
 		trap 'rm -f "$policy"' EXIT
+		# A signal alone would end the shell without that.
+		trap 'exit 1' HUP INT TERM
 	fi
 	# shellcheck disable=SC2086 # several words are meant
 	if apt-get update -qq && apt-get install -y -qq --no-install-recommends $missing >/dev/null; then

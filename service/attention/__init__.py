@@ -140,6 +140,15 @@ def _run(options: argparse.Namespace) -> int:
     return 0 if outcome.passed else 1
 
 
+def _reach(options: argparse.Namespace) -> None:
+    """Ask once for something small: a wrong address is not waited for as a restart would be."""
+    from service.client import Client, Retry
+
+    url = options.url.rstrip("/")
+    with Client(url, key=options.key, timeout=20.0, retry=Retry(attempts=1)) as client:
+        client.plan({"kind": "vector", "shape": {"n": 1}})
+
+
 def _outcome(client: Client, options: argparse.Namespace, size: Size, where: str) -> Outcome:
     import numpy as np
 
@@ -153,6 +162,8 @@ def _outcome(client: Client, options: argparse.Namespace, size: Size, where: str
     weights = folder()
     text = read_text(read_tokenizer(weights), size.tokens, options.text)
     model = Model.read(weights)
+    if options.url:
+        _reach(options)
     print(report.heading(text, size, where), flush=True)
     run = Run(client, model, size, options.seed, progress=True)
     collected = run.collect(text)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -45,6 +48,29 @@ def test_a_quick_run_passes_and_writes_its_findings(tmp_path: Path) -> None:
     ):
         assert path.read_bytes().startswith(b"\x89PNG")
         assert 20_000 < path.stat().st_size < 200_000
+
+
+def test_a_wrong_address_is_not_waited_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = 0
+
+    def hang_up() -> None:
+        nonlocal asked
+        with suppress(OSError):
+            while True:
+                nobody.accept()[0].close()
+                asked += 1
+
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        url = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+        assert main(["--quick", "--output", str(tmp_path / "out"), "--url", url]) == 1
+        nobody.shutdown(socket.SHUT_RDWR)
+        thread.join()
+    assert "unreachable" in capsys.readouterr().err
+    assert asked <= 2  # a connection that breaks is opened once more at once
 
 
 def test_what_cannot_be_run_is_said_in_a_line(

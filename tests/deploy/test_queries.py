@@ -62,7 +62,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     with replicas(folder) as fleet:
         config = scraping([one.target for one in fleet], rules)
         with prometheus(config, folder / "prometheus") as process, Traffic(fleet, 1) as traffic:
-            process.until(lambda: not traffic.alive or traffic.rounds >= 5, "some traffic", 60)
+            process.until(lambda: not traffic.alive or traffic.rounds >= 5, "some traffic", 120)
             process.until(lambda: [*process.targets().values()] == ["up"] * len(fleet), "scrapes")
             yield Watched(fleet, traffic, process)
 
@@ -127,7 +127,7 @@ def waited(watched: Watched, empty: Mapping[Any, Any], ask: Any, what: str) -> l
         return not left or not watched.traffic.alive
 
     try:
-        watched.prometheus.until(less, what, 45)
+        watched.prometheus.until(less, what, 120)
     except AssertionError:
         return [str(name) for name in left]
     return [str(name) for name in left]

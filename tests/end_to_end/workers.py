@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 ROOT = Path(__file__).parents[2]
 _READY = re.compile(r"^sketchd ready: http (https?://\S+) ", flags=re.MULTILINE)
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 60.0
 
 
 def until(holds: Callable[[], bool], what: str) -> None:

@@ -91,3 +91,25 @@ def test_ci_runs_make_test() -> None:
     script = (ROOT / ".ci" / "run").read_text("utf-8")
     assert "set -euo pipefail" in script
     assert script.rstrip().endswith("make test")
+
+
+def test_who_may_not_install_programs_is_told_which_are_missing(tmp_path: Path) -> None:
+    script = ROOT / "tests" / "system_packages.sh"
+
+    def said() -> str:
+        done = subprocess.run(
+            ["/bin/sh", script], env={"PATH": str(tmp_path)}, capture_output=True, text=True,
+            check=True,
+        )  # fmt: skip
+        return done.stdout + done.stderr
+
+    def program(name: str, text: str = "") -> None:
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+
+    program("id", "echo 1000")
+    program("promtool")
+    assert re.search(r"will be skipped; they need .*: chromium( haproxy)?$", said())
+    program("chromium")
+    # Not on this PATH where it is there; servers are found where Debian puts them.
+    assert said() == "" or not Path("/usr/sbin/haproxy").exists()
