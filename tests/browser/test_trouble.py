@@ -70,6 +70,8 @@ def test_a_service_that_hangs_is_out_of_reach(tmp_path: Path, opened: Open) -> N
 def test_numbers_that_move_are_not_read_out(service: Service, opened: Open) -> None:
     place = made(service, "quiet")
     tab = opened(service, place).at("quiet")
+    # Its name, and not the button beside it.
+    expect(tab.page.get_by_role("heading", name="quiet", level=1, exact=True)).to_be_visible()
     expect(tab.fact("Update rate")).to_have_text("0/s")  # the charts are there
     tab.page.evaluate(_LISTEN)
     for at in (1, 2):
@@ -102,6 +104,22 @@ def test_a_refusal_met_again_is_told_once(service: Service, opened: Open) -> Non
     expect(alert).to_contain_text("request-1")
     tab.page.unroute("**/v1/sketches/limited")
     expect(alert).to_have_count(0)
+
+
+def test_drawing_again_goes_on_after_a_failure(service: Service, opened: Open) -> None:
+    place = made(service, "again")
+    tab = opened(service, place).at("again")
+    tab.expects(REFUSED.format(status=503))
+    tab.page.get_by_label("again when updates come").check()
+    expect(tab.panel("Draw")).to_contain_text("y is zero")
+    tab.page.route(
+        "**/samples", lambda route: route.fulfill(status=503, json={"detail": "busy"}), times=1
+    )
+    update = {"index": [5], "delta": [1]}
+    service.call("POST", f"/v1{place}/updates", json=update).raise_for_status()
+    # No other update comes, and yet what is shown ends as what there is.
+    expect(tab.panel("Draw")).to_contain_text("1 of 16 were served")
+    expect(tab.panel("Draw").get_by_role("alert")).to_have_count(0)
 
 
 def test_first_refused_by_a_proxy_and_then_let_in(service: Service, opened: Open) -> None:
