@@ -31,11 +31,14 @@ function App() {
   // Where one was in the list and what was typed into the form, for when one comes back.
   const listPlace = useRef({});
   const draft = useRef({});
+  const tenant = useRef(null);
+  // Counts the keys there have been: an answer to one says nothing of the next.
+  const keys = useRef(0);
   const api = useMemo(
     () =>
       createApi({
         onUnauthorized: (hadKey) => {
-          api.setKey(null);
+          take(null);
           setSession(null);
           setKeyWanted(hadKey ? "lost" : "needed");
         },
@@ -46,41 +49,53 @@ function App() {
   const [connection, hurry] = useConnection(api);
   connected.current = () => hurry.current();
 
+  function take(key) {
+    keys.current += 1;
+    api.setKey(key);
+  }
   const firstVersion = useRef(null);
   function open(whoami) {
     firstVersion.current ??= whoami.version;
+    // Where one was and what one typed is of one tenant.
+    if (tenant.current !== null && tenant.current !== whoami.tenant) {
+      listPlace.current = {};
+      draft.current = {};
+    }
+    tenant.current = whoami.tenant;
     setSession(sessionOf(whoami));
     setKeyWanted(null);
     setProblem(null);
   }
   const identify = useCallback(async () => {
+    const asked = keys.current;
     try {
-      open(await api.get("/v1/whoami"));
+      const whoami = await api.get("/v1/whoami");
+      if (asked === keys.current) open(whoami);
     } catch (error) {
       if (!(error instanceof ApiProblem && error.status === 401)) setProblem(error);
     }
   }, [api]);
 
   // At first, whenever the service comes back (it may be another version), and now and then.
-  const there = connection.state !== "unreachable";
+  const there = connection.state === "unknown" ? "ready" : connection.state;
   useEffect(() => {
-    if (!there || keyWanted !== null) return undefined;
+    if (there === "unreachable" || keyWanted !== null) return undefined;
     identify();
     const timer = setInterval(() => !document.hidden && identify(), 1000 * SESSION_SECONDS);
     return () => clearInterval(timer);
   }, [there, keyWanted, identify]);
 
   async function enter(key) {
-    api.setKey(key);
+    take(key);
     try {
       open(await api.get("/v1/whoami", { quiet: true }));
     } catch (error) {
-      api.setKey(null);
+      take(null);
       throw error;
     }
   }
   function forget() {
-    api.setKey(null);
+    take(null);
     setSession(null);
     listPlace.current = {};
     draft.current = {};

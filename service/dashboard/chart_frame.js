@@ -116,9 +116,11 @@ export function Plot({ width, height, label, length, nearest, reading, resting, 
         onPointerMove=${point} onPointerDown=${point} onPointerLeave=${() => setAt(null)}>
         ${children(shown)}
       </svg>
-      <output class="plot-reading" aria-live="polite">
+      ${/* What nobody has pointed at moves by itself: it is there to be read, not read out. */ null}
+      <div class="plot-reading" aria-hidden=${shown === null ? undefined : "true"}>
         ${shown === null ? (resting ?? "\u00a0") : reading(shown)}
-      </output>
+      </div>
+      <output class="visually-hidden">${shown === null ? "" : reading(shown)}</output>
     </div>`;
 }
 

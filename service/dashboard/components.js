@@ -37,7 +37,7 @@ export function PageHeading({ title, children, actions }) {
     arrivedBefore = true;
   }, []);
   return html`<div class="page-heading">
-    <h1 ref=${heading} tabindex="-1">${children ?? title}</h1>
+    <h1 ref=${heading} tabindex="-1" aria-label=${children ? title : undefined}>${children ?? title}</h1>
     ${actions && html`<div class="page-actions">${actions}</div>`}
   </div>`;
 }
@@ -110,14 +110,17 @@ export function Choice({ label, options, value, onChange, problem, hint, hideLab
   </fieldset>`;
 }
 
-/** What went wrong, in the service's words, with the id under which its log has it. */
+/**
+ * What went wrong, in the service's words, with the id under which its log has it. retry: asks
+ * again now; given where the page does so by itself as well.
+ */
 export function ProblemNote({ problem, retry, title }) {
   if (!problem) return null;
   const gone = problem instanceof Unreachable;
   const known = problem instanceof ApiProblem;
   const heading = title ?? (gone ? "No answer from the service" : known ? problem.title : "Error");
   const text = gone
-    ? "It may be stopped, starting, or out of reach from here. This page tries again by itself."
+    ? `It may be stopped, starting, or out of reach from here. ${retry ? "This page tries again by itself." : "Ask again once it is back."}`
     : known
       ? problem.detail
       : String(problem.message ?? problem);

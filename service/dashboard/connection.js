@@ -4,6 +4,7 @@ import { ApiProblem } from "./api.js";
 
 const READY_SECONDS = 5;
 const NOT_READY_SECONDS = 2;
+const PATIENCE_SECONDS = 8;
 
 /** Says "ready", "not-ready" or "unreachable"; "unknown" before the first answer. */
 export function useConnection(api) {
@@ -44,7 +45,7 @@ export function useConnection(api) {
 
 async function seen(api) {
   try {
-    await api.get("/readyz");
+    await api.get("/readyz", { patience: PATIENCE_SECONDS });
     return { state: "ready", reason: "" };
   } catch (error) {
     if (error instanceof ApiProblem) return { state: "not-ready", reason: error.detail };

@@ -113,12 +113,11 @@ export function moment(iso) {
   return missing(iso) ? NONE : DATE.format(new Date(iso));
 }
 
-/** A probability: "12.3 %", small ones as powers of ten. */
+/** A probability: "12.3 %", "1.2e-7 %". Always in percent, so that those of a column compare. */
 export function probability(value) {
   if (missing(value)) return NONE;
   const number = Number(value);
-  if (number === 0) return "0\u00a0%";
-  if (number < 1e-5) return significant(number, 2);
+  if (number > 0.9995 && number < 1) return ">99.9\u00a0%"; // not certain, though it rounds to it
   return `${significant(number * 100)}\u00a0%`;
 }
 

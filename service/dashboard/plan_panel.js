@@ -76,7 +76,7 @@ function most(value) {
 }
 
 /** The service's reason, with its byte counts as people read them. */
-function reasonOf({ reason }) {
+export function reasonOf({ reason }) {
   return reason.replace(/\b\d{4,}( bytes)?\b/g, (digits) => bytes(digits.replace(" bytes", "")));
 }
 

@@ -3,6 +3,7 @@
 import { useEffect, useRef, useState } from "./vendor/htm-preact.js";
 
 const SLOWEST_SECONDS = 15;
+const LONGEST_WAIT_SECONDS = 300;
 
 /**
  * Loads now and every so many seconds while the page is visible.
@@ -23,6 +24,7 @@ export function usePolled(load, dependencies, { seconds = 4, enabled = true } = 
     let timer = null;
     let asking = false;
     let failures = 0;
+    let waits = 0; // seconds the service has asked for
 
     async function ask() {
       if (asking || controller.signal.aborted) return;
@@ -33,17 +35,17 @@ export function usePolled(load, dependencies, { seconds = 4, enabled = true } = 
         const data = await latest.current({ signal: controller.signal });
         if (controller.signal.aborted) return;
         failures = 0;
+        waits = 0;
         setState({ data, problem: null, asOf: Date.now(), loading: false });
       } catch (error) {
         if (controller.signal.aborted) return;
         failures += 1;
-        setState((last) => ({ ...last, problem: error, loading: false }));
+        waits = error.retryAfter ?? 0;
+        setState((last) => ({ ...last, problem: told(last.problem, error), loading: false }));
       } finally {
         asking = false;
       }
-      if (!document.hidden) {
-        timer = setTimeout(ask, 1000 * Math.min(SLOWEST_SECONDS, seconds * 2 ** Math.min(failures, 6)));
-      }
+      if (!document.hidden) timer = setTimeout(ask, 1000 * pause(seconds, failures, waits));
     }
     function onVisible() {
       if (document.hidden) {
@@ -65,6 +67,20 @@ export function usePolled(load, dependencies, { seconds = 4, enabled = true } = 
   }, [...dependencies, seconds, enabled, turn]);
 
   return { ...state, retry: () => setTurn((last) => last + 1) };
+}
+
+/** Seconds to the next question: as agreed while all is well, slower with each failure, and never
+ * before the service wants to be asked again. */
+export function pause(seconds, failures, waits) {
+  if (failures === 0) return seconds;
+  const slowed = Math.min(SLOWEST_SECONDS, seconds * 2 ** Math.min(failures, 6));
+  return Math.max(slowed, Math.min(waits, LONGEST_WAIT_SECONDS));
+}
+
+/** The problem to show: the same one met again stays as it was, or it would be read out again. */
+function told(last, met) {
+  const same = last !== null && last.name === met.name && last.status === met.status && last.code === met.code;
+  return same ? last : met;
 }
 
 /** The value, once it has not changed for so many milliseconds. */

@@ -1,6 +1,6 @@
 // Drawing from the sketch: the form, and drawing again while updates stream.
 import { html, useEffect, useRef, useState } from "./vendor/htm-preact.js";
-import { path } from "./api.js";
+import { Unreachable, path } from "./api.js";
 import { Button, Field, ProblemNote, announce } from "./components.js";
 import { typedNumber } from "./json.js";
 import { AboutQuery } from "./sketch_query.js";
@@ -45,7 +45,8 @@ export function DrawPanel({ api, info, session, query, onQueryProblem }) {
   useEffect(() => {
     const due = result === null || stale;
     if (following && due && !sending.current && query.problem === null) draw({ quietly: true });
-  }, [following, info.version, result]);
+    // After a failure that may be over by now, each look at the sketch is an occasion.
+  }, [following, info.version, result, isPassing(problem) ? info : null]);
 
   return html`<section class="panel" aria-labelledby="draw-heading">
     <h2 id="draw-heading">Draw</h2>
@@ -73,6 +74,11 @@ export function DrawPanel({ api, info, session, query, onQueryProblem }) {
       : !problem && html`<p class="chart-empty draw-empty">Nothing drawn yet. A draw sees every update acknowledged before it.</p>`}
     <${Repeated} info=${info} />
   </section>`;
+}
+
+/** Whether the same question may well be answered a little later. */
+function isPassing(problem) {
+  return problem instanceof Unreachable || [429, 502, 503, 504].includes(problem?.status);
 }
 
 /** Whether what was drawn of one version lacks updates of the other: versions end in a position. */

@@ -3,6 +3,7 @@ import { html, useMemo } from "./vendor/htm-preact.js";
 import { SizeChart } from "./chart_size.js";
 import { ProblemNote, Skeleton } from "./components.js";
 import { count, probability, significant } from "./format.js";
+import { reasonOf } from "./plan_panel.js";
 import { usePolled } from "./polling.js";
 import { AsJson } from "./sketch_curl.js";
 
@@ -52,7 +53,7 @@ export function SpecPanel({ api, info }) {
 /** What `auto` would have taken, where it is something else. */
 function Advice({ plan: { method, advice } }) {
   if (!advice || advice.method === method) return null;
-  return html`<p class="size-words">The method auto would take “${advice.method}”: ${advice.reason}.</p>`;
+  return html`<p class="size-words">The method auto would take “${advice.method}”: ${reasonOf(advice)}.</p>`;
 }
 
 function rows(info, plan) {

@@ -160,6 +160,12 @@ class Tab:
 
     def check_fits(self) -> None:
         """Fail if the page is wider than the window, or text is cut off at its edge."""
+        # Charts measure their box after a frame, and are drawn anew in the next.
+        self.page.evaluate(
+            """async () => {
+              for (let at = 0; at < 3; at += 1) await new Promise(requestAnimationFrame);
+            }"""
+        )
         wide, window = self.page.evaluate(
             "() => [document.documentElement.scrollWidth, document.documentElement.clientWidth]"
         )

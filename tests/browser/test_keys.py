@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.browser.browsing import PATIENCE_SECONDS, REFUSED, Tab
 from tests.browser.conftest import ADMIN, Open
@@ -185,6 +185,31 @@ def test_a_key_that_is_removed_while_the_page_is_open(
     assert keyed.call("GET", "/v1/whoami", headers=going.header).status_code == 401
     tab.check_forgets(going.text)
     tab.enter_key(keeper.text).at("Sketches" if place == "/" else "left")
+
+
+def test_an_answer_to_the_key_before_is_nobodys(keyed: Service, opened: Open) -> None:
+    first, second = key_of(keyed, "before", "write"), key_of(keyed, "after", "read")
+    tab = asked(keyed, opened)
+    page, banner = tab.page, tab.page.get_by_role("banner")
+    tab.enter_key(first.text).at("Sketches")
+    tab.go("/new").at("New sketch")
+    page.get_by_label("Name").fill("of.the.first")
+    # The page asks again who it is once the service is back; that answer is late.
+    held: list[Route] = []
+    page.route("**/v1/whoami", lambda route: route.continue_() if held else held.append(route))
+    tab.expects(REFUSED.format(status=503))
+    page.route("**/readyz", lambda route: route.fulfill(status=503))
+    expect(banner).to_contain_text("Not ready")
+    page.unroute("**/readyz")
+    expect(banner).to_contain_text("Ready")
+    tab.button("Forget key").click()
+    tab.enter_key(second.text).at("New sketch")
+    expect(page.get_by_label("Name")).to_have_value("")
+    with page.expect_response("**/v1/whoami"):
+        held[0].continue_()
+    page.wait_for_timeout(200)
+    expect(banner).to_contain_text("after")
+    assert "before" not in banner.inner_text()
 
 
 def test_what_the_policy_forbids_is_refused_and_seen(keyed: Service, opened: Open) -> None:

@@ -69,7 +69,7 @@ def test_bars_are_read_by_keyboard_and_by_pointing(service: Service, opened: Ope
     page.get_by_label("Count").fill("2")
     tab.button("Draw").click()
     plot = page.get_by_role("group", name="Probability by coordinate")
-    reading = plot.locator("output")
+    reading = plot.locator(".plot-reading")
     largest = "2 different; the largest is index 700: value -4, probability 64 %"
     expect(reading).to_have_text(largest)
     plot.focus()
@@ -83,6 +83,8 @@ def test_bars_are_read_by_keyboard_and_by_pointing(service: Service, opened: Ope
     ):
         page.keyboard.press(key)
         expect(reading).to_have_text(text)
+        # Read out is only what was asked for.
+        expect(plot.locator("output")).to_have_text("" if key == "Escape" else text)
     box = plot.locator("svg").bounding_box()
     assert box is not None
     page.mouse.move(box["x"] + box["width"] * 0.2, box["y"] + 60)
@@ -120,7 +122,7 @@ def test_ten_thousand_draws_are_few_elements(service: Service, opened: Open) -> 
     tab.button("Draw").click()
     panel = tab.panel("Draw")
     expect(panel).to_contain_text("All 10,000 draws were served.")
-    expect(panel.locator("output")).to_contain_text("10,000 different")
+    expect(panel.locator(".plot-reading")).to_contain_text("10,000 different")
     # 100 rows of 5 cells, and paths that hold all bars: nothing grows with the count.
     assert panel.locator("*").count() < 1000
     rows = tab.page.get_by_role("region", name="The draws as a table").get_by_role("row")
@@ -172,12 +174,12 @@ def test_pairs_stand_on_the_map(service: Service, opened: Open) -> None:
 def test_a_chart_is_a_table_too(service: Service, opened: Open) -> None:
     tab = opened(service, small(service, "pictures.table"))
     figure = tab.page.get_by_role("figure", name="Memory (bytes)")
-    expect(figure.locator("output")).to_contain_text("state 8 KB")
+    expect(figure.locator(".plot-reading")).to_contain_text("state 8 KB")
     figure.get_by_role("button", name="Table").click()
     row = figure.get_by_role("row").nth(1)
     expect(row.get_by_role("cell").first).to_have_text("8 KB")
     figure.get_by_role("button", name="Chart").click()
-    expect(figure.locator("output")).to_be_visible()
+    expect(figure.locator(".plot-reading")).to_be_visible()
     size = tab.page.get_by_role("figure", name="Size against the dense operands")
     expect(size).to_contain_text("The exact method holds the dense operands themselves")
 

@@ -89,7 +89,9 @@ def test_numbers_are_read_as_people_type_them(page: Page, text: str, number: obj
      ("count", 0, "0"), ("rate", 1234.5, "1,235/s"), ("rate", 0.25, "0.25/s"),
      ("seconds", 0.0011, "1.1\u00a0ms"), ("seconds", 4.2e-05, "42\u00a0µs"),
      ("seconds", 5400, "1\u00a0h 30\u00a0min"), ("probability", 0.1234, "12.3\u00a0%"),
-     ("probability", 3e-9, "3e-9"), ("probability", 0, "0\u00a0%"), ("until", None, "never"),
+     ("probability", 3e-9, "3e-7\u00a0%"), ("probability", 1.25e-5, "0.00125\u00a0%"),
+     ("probability", 1, "100\u00a0%"), ("probability", 0.99993, ">99.9\u00a0%"),
+     ("probability", 0, "0\u00a0%"), ("until", None, "never"),
      ("until", "2001-01-01T00:00:00Z", "expired"), ("law", {"power": 2.0}, "|y|²"),
      ("factor", 1.44, "1.4"), ("factor", 563.4, "563"),
      ("factor", 9.4e13, "94 trillion"), ("bytes", 2**63 * 8, "73.8\u00a0EB"),
@@ -100,6 +102,18 @@ def test_numbers_are_shown_as_people_read_them(
     page: Page, function: str, value: object, shown: str
 ) -> None:
     assert call(page, "format.js", function, value) == shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "failures", "waits", "pause"),
+    [(2, 0, 0, 2), (600, 0, 0, 600),  # as agreed, however long
+     (2, 1, 0, 4), (2, 9, 0, 15), (600, 1, 0, 15),
+     (2, 1, 30, 30), (2, 9, 3, 15), (2, 1, 86400, 300)],
+)  # fmt: skip
+def test_how_long_until_the_next_question(
+    page: Page, seconds: float, failures: int, waits: float, pause: float
+) -> None:
+    assert call(page, "polling.js", "pause", seconds, failures, waits) == pause
 
 
 def test_times_to_come_do_not_show_idle_units(page: Page) -> None:
