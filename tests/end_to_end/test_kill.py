@@ -14,19 +14,21 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
+import pytest
 
 from tests.end_to_end.served import ServedProcess
 from tests.end_to_end.streams import SETTINGS, SPECS, Caller, Stream, sample, write
 
-KILLS = int(os.environ.get("TEST_KILLS", "24"))
+KILLS = int(os.environ.get("TEST_KILLS", "12"))
+LONG_KILLS = int(os.environ.get("TEST_KILLS", "50"))
 WRITERS = 3
 SAMPLERS = 3
 
 
-async def kill_repeatedly(service: ServedProcess, seed: int) -> None:
+async def kill_repeatedly(service: ServedProcess, seed: int, kills: int) -> None:
     """Kill at random times, some of them while it still starts; in the end leave it running."""
     draw = random.Random(f"{seed} kills")
-    for _ in range(KILLS):
+    for _ in range(kills):
         await service.spawn()
         if draw.random() < 0.8:
             await service.ready()
@@ -49,7 +51,16 @@ async def served(folder: Path) -> AsyncIterator[tuple[ServedProcess, Caller]]:
 
 
 async def test_killed_at_any_time_every_batch_counts_once(tmp_path: Path, seed: int) -> None:
-    print(f"seed {seed}, {KILLS} kills")
+    await everything_counts_once(tmp_path, seed, KILLS)
+
+
+@pytest.mark.long
+async def test_killed_many_times_every_batch_counts_once(tmp_path: Path, seed: int) -> None:
+    await everything_counts_once(tmp_path, seed, LONG_KILLS)
+
+
+async def everything_counts_once(tmp_path: Path, seed: int, kills: int) -> None:
+    print(f"seed {seed}, {kills} kills")
     streams = [Stream(name, spec | {"seed": 11}) for name, spec in SPECS.items()]
     done = asyncio.Event()
     async with served(tmp_path) as (service, caller):
@@ -65,7 +76,7 @@ async def test_killed_at_any_time_every_batch_counts_once(tmp_path: Path, seed: 
                     tasks.create_task(write(caller, stream, label, done, seed))
                 for _ in range(SAMPLERS):
                     tasks.create_task(sample(caller, stream, done))
-            await kill_repeatedly(service, seed)
+            await kill_repeatedly(service, seed, kills)
             done.set()
         for stream in streams:
             info = (await caller.call(stream, "GET")).json()
