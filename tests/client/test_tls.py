@@ -48,11 +48,17 @@ class _Front:
         return int(self._server.sockets[0].getsockname()[1])
 
     async def stop(self) -> None:
-        """End all."""
+        """End all, also the connections whose handshake failed: their loop ends after this."""
         self._server.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(5):
+                # Before Python 3.12 wait_closed does not wait for connections.
+                while getattr(self._server, "_active_count", 0):  # noqa: ASYNC110 - it has no event
+                    await asyncio.sleep(0.005)
+                await self._server.wait_closed()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
