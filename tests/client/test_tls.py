@@ -64,13 +64,15 @@ class _Front:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
-        inner, outer = await asyncio.open_connection("127.0.0.1", self._target)
         try:
-            await asyncio.gather(_pass(reader, outer), _pass(inner, writer))
+            inner, outer = await asyncio.open_connection("127.0.0.1", self._target)
+            try:
+                await asyncio.gather(_pass(reader, outer), _pass(inner, writer))
+            finally:
+                outer.transport.abort()
         finally:
             self._tasks.discard(task)
             writer.transport.abort()
-            outer.transport.abort()
 
 
 async def _pass(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
